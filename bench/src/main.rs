@@ -1,0 +1,2 @@
+//! Measures this machine and the broker on it.
+fn main() {}

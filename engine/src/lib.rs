@@ -1,0 +1,24 @@
+//! A durable log engine: many ordered logs, one journal per core, durable before it is acknowledged.
+//!
+//! Reading order is the life of a record batch:
+//!
+//! * [`types`], [`limits`], [`error`] — the words everything else is written in.
+//! * [`io`] — what is asked of the kernel, as values: operations go out, completions come back.
+//! * [`format`] — bytes to structs and back; the on-disk specification.
+//! * [`journal`] — one frame per turn, one write per frame: where a batch becomes durable.
+//! * [`segment`] — where a batch lives afterwards, in large aligned runs.
+//! * [`partition`] — one ordered log: offsets, watermarks, producers, the tail in memory.
+//! * [`shard`] — all logs of one core behind one interface.
+//!
+//! The engine starts no thread, reads no clock and calls the kernel only from [`io`]: its owner gives it
+//! completions and the time, and takes operations and events from it.
+
+pub mod error;
+pub mod format;
+pub mod io;
+pub mod journal;
+pub mod limits;
+pub mod partition;
+pub mod segment;
+pub mod shard;
+pub mod types;

@@ -1,0 +1,40 @@
+//! Every compile-time limit of the engine, its unit in its name, its reason beside it.
+
+/// Direct I/O is aligned to this many bytes in memory, in the file and in length.
+/// 4096 is the physical sector of nearly every device; writing less makes the device read first.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Largest record batch, header included. RabbitMQ's default largest message is 16 MiB, plus room for its
+/// properties and the batch around it.
+pub const BATCH_BYTES_MAX: usize = (16 << 20) + (256 << 10);
+
+/// Frame buffers are cut out of chunks of this size, so that many small frames share one allocation.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// A frame takes no further batch once its body is this long; one batch may still make it longer.
+pub const FRAME_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// A journal file; new ones are filled with zeros once and then written over for ever.
+pub const JOURNAL_FILE_BYTES: u64 = 64 << 20;
+
+/// A tail of this size is settled into its segment as one run.
+pub const RUN_BYTES: usize = 1 << 20;
+
+/// A segment that reached this size is sealed and the next one begun.
+pub const SEGMENT_BYTES: u64 = 256 << 20;
+
+/// Batches a producer may have sent again: as many as Kafka remembers for each producer and partition.
+pub const PRODUCER_BATCHES_MAX: usize = 5;
+
+/// Producers one log remembers; beyond it the one that wrote least recently is forgotten.
+pub const PRODUCERS_MAX: usize = 10_000;
+
+/// Logs one shard holds.
+pub const LOGS_MAX: usize = 200_000;
+
+const _: () = assert!(BLOCK_BYTES.is_power_of_two());
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(FRAME_BODY_BYTES_MAX <= CHUNK_BYTES);
+const _: () = assert!(JOURNAL_FILE_BYTES.is_multiple_of(BLOCK_BYTES as u64));
+const _: () = assert!(JOURNAL_FILE_BYTES >= 2 * (BATCH_BYTES_MAX as u64 + FRAME_BODY_BYTES_MAX as u64));
+const _: () = assert!(SEGMENT_BYTES >= RUN_BYTES as u64);

@@ -1,0 +1,2 @@
+//! Seeded fuzzing.
+fn main() {}

@@ -1,0 +1,10 @@
+//! The neutral nouns both protocols are made of: topics, queues, exchanges, groups, settlement.
+//!
+//! No protocol is named below this folder, and no socket.
+
+pub mod catalog;
+pub mod command;
+pub mod context;
+pub mod groups;
+pub mod queue;
+pub mod settings;

@@ -1,0 +1,1 @@
+//! A queue: a log with a shared cursor and settlement per record.

@@ -1,0 +1,1 @@
+//! The command line: what the program is asked to do, and the client commands.

@@ -1,0 +1,1 @@
+//! Every option: name, unit, default, range, meaning.

@@ -1,0 +1,3 @@
+//! Wires everything, knows nothing.
+
+fn main() {}
