@@ -109,6 +109,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Bytes it takes in a table, its name aside; exact for strings, tables and arrays, enough for the rest.
+    pub fn bytes_count(self) -> usize {
+        match self {
+            Value::LongStr(bytes)
+            | Value::Bytes(bytes)
+            | Value::Table(Fields(bytes))
+            | Value::Array(Items(bytes)) => 1 + 4 + bytes.len(),
+            _ => 1 + 8,
+        }
+    }
+
     /// The number, if it is a whole one of whatever width.
     pub fn as_i64(self) -> Option<i64> {
         match self {
