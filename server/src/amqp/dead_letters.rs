@@ -381,3 +381,6 @@ fn settle(log: LogId, mut offsets: Vec<Offset>, outcome: Outcome, cx: &mut Conte
         cx.ask(0, Command::Settle { log, offsets: ranges, outcome });
     }
 }
+
+#[cfg(test)]
+mod tests;
