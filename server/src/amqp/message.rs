@@ -105,9 +105,9 @@ impl Message {
     pub fn of_record(record: &Record, timestamp_ms: i64) -> Message {
         let stored = record.header(PROPERTIES_HEADER).map(|raw| Properties::checked(raw.clone()));
         let Some(Ok(properties)) = stored else { return Message::of_foreign(record, timestamp_ms) };
-        let exchange = record.header(EXCHANGE_HEADER).and_then(|name| std::str::from_utf8(name).ok());
+        let exchange = record.header(EXCHANGE_HEADER).cloned().and_then(ShortStr::new);
         Message {
-            exchange: exchange.unwrap_or_default().into(),
+            exchange: exchange.unwrap_or_default(),
             routing_key: record.key.clone().and_then(ShortBytes::new).unwrap_or_default(),
             properties,
             body: record.value.clone().unwrap_or_default(),
