@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub mod command;
+pub mod compression;
 pub mod context;
 pub mod groups;
 pub mod queue;
