@@ -10,3 +10,4 @@ pub mod groups;
 pub mod metrics;
 pub mod queue;
 pub mod settings;
+pub mod topic_config;

@@ -3,3 +3,7 @@
 //! Handlers know messages, the catalog and commands. They know no socket, and keep nothing between requests.
 
 pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;

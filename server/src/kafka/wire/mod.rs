@@ -11,6 +11,10 @@ pub use header::RequestHeader;
 pub use primitives::{Reader, WireError, Writer};
 
 pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
 
 #[cfg(test)]
 mod tests;
