@@ -11,6 +11,14 @@ pub use header::RequestHeader;
 pub use primitives::{Reader, WireError, Writer};
 
 pub mod api_versions;
+pub mod fetch;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+
+// Administration of topics and of the broker.
 pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
