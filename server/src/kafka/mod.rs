@@ -47,6 +47,10 @@ pub const API_VERSIONS_KEY: i16 = 18;
 pub const APIS: &[Api] = &[
     //   key  name                     advertised served flexible  handler
     row( 18, "api_versions",            0, 0,  4,     3, api::api_versions::handle),
+    row( 19, "create_topics",           2, 2,  7,     5, api::create_topics::handle),
+    row( 20, "delete_topics",           1, 1,  6,     4, api::delete_topics::handle),
+    row( 32, "describe_configs",        1, 1,  4,     4, api::describe_configs::handle),
+    row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
 ];
 
 const fn row(
