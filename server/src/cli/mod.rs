@@ -4,6 +4,8 @@
 //! ends in an exit code. Never: imported by anything but `main`.
 
 mod args;
+pub mod inspect;
+pub mod verify;
 
 use std::process::ExitCode;
 
