@@ -148,11 +148,11 @@ impl Node {
             return outcome;
         }
         while self.turn() {}
-        let answers = self.events.drain(..).filter_map(|event| match event {
+        let mut answers = self.events.drain(..).filter_map(|event| match event {
             ShardEvent::Read { ticket: found, outcome } if found == ticket => Some(outcome),
             _ => None,
         });
         let unanswered = ReadOutcome::Fault { what: "a read was never answered".to_string() };
-        answers.last().unwrap_or(unanswered)
+        answers.next_back().unwrap_or(unanswered)
     }
 }

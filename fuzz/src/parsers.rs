@@ -147,7 +147,7 @@ fn whole_run(random: &mut Random) -> Result<bool, String> {
         end += batch::shape(&bytes).map_or(0, |header| header.offsets_count());
         batches.push(bytes);
     }
-    let (laid_out, place, _) = segment::lay_out(LOG, 3, 8192, 40..end, 1100, &batches);
+    let (laid_out, place, _) = segment::lay_out(LOG, 40, 3, 8192, 40..end, 1100, &batches);
     let mut bytes = laid_out.to_vec();
     let body = run::RUN_HEADER_BYTES..run::RUN_HEADER_BYTES + place.bytes.get() as usize;
     let sound = bytes.get(body.clone()).unwrap_or_default().to_vec();

@@ -138,10 +138,11 @@ pub fn path(data: &Path, log: LogId, base: Offset) -> PathBuf {
     directory(data, log).join(format!("{base:020}.seg"))
 }
 
-/// Lays out a run of `batches` for `position`; for position 0 the segment's header goes before it. Returns the
-/// bytes, the run's place, and the position behind it.
+/// Lays out a run of `batches` for `position` of the segment that begins with `base`; for position 0 the
+/// segment's header goes before it. Returns the bytes, the run's place, and the position behind it.
 pub fn lay_out(
     log: LogId,
+    base: Offset,
     leader_epoch: i32,
     position: u64,
     offsets: std::ops::Range<Offset>,
@@ -152,7 +153,7 @@ pub fn lay_out(
     let body_bytes: usize = batches.iter().map(Bytes::len).sum();
     let mut bytes: BytesMut = buffer::aligned(front + RUN_HEADER_BYTES + body_bytes);
     if position == 0 {
-        bytes.extend_from_slice(&SegmentHeader::block(log, offsets.start, leader_epoch));
+        bytes.extend_from_slice(&SegmentHeader::block(log, base, leader_epoch));
     }
     bytes.extend_from_slice(&[0; RUN_HEADER_BYTES]);
     for batch in batches {

@@ -358,10 +358,11 @@ impl Recovery<'_> {
         let Some(active) = partition.segments.active() else { return Ok(()) };
         let path = segment::path(data, log, active.base);
         let Some(file) = active.file.clone() else { return Ok(()) };
-        let position = active.position;
+        let (base, position) = (active.base, active.position);
         disk::truncate(&path, &file, position)?;
         let (bytes, place, end) = segment::lay_out(
             log,
+            base,
             partition.leader_epoch,
             position,
             offsets.clone(),
