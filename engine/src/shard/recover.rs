@@ -240,9 +240,7 @@ impl Recovery<'_> {
             |what: String| Damage { path: journal.to_path_buf(), position: header.position.get(), what };
         for entry in frame::entries(bytes, header).map_err(|error| bad(error.to_string()))? {
             match entry.kind {
-                Kind::Create => {
-                    self.logs.entry(entry.log).or_insert_with(|| Partition::new(entry.log));
-                }
+                Kind::Create => self.replay_create(entry.log)?,
                 Kind::Delete => {
                     self.logs.remove(&entry.log);
                     let directory = segment::directory(&self.config.directory, entry.log);
@@ -266,6 +264,18 @@ impl Recovery<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// No checkpoint knows the log yet, so all that its segments hold is in the journal.
+    fn replay_create(&mut self, log: LogId) -> Result<(), OpenError> {
+        if self.logs.contains_key(&log) {
+            return Ok(());
+        }
+        let directory = segment::directory(&self.config.directory, log);
+        let names = disk::list(&directory)?;
+        self.unfinished.extend(names.iter().map(|name| directory.join(name)));
+        self.logs.insert(log, Partition::new(log));
         Ok(())
     }
 
