@@ -175,6 +175,31 @@ fn a_torn_frame_is_cut_and_a_rotten_one_is_refused() {
 }
 
 #[test]
+fn a_rotten_first_frame_does_not_hide_the_file_behind_it() {
+    let scratch = Scratch::new("first-frame");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..3 {
+        rig.append(LOG, b"value", request);
+        rig.settle();
+    }
+    drop(rig);
+    let path = scratch.0.join("journal/0/000000.journal");
+    let sound = std::fs::read(&path).unwrap();
+    for damaged in [0..1, 70..71, 0..4096] {
+        let mut bytes = sound.clone();
+        bytes[damaged].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        let error = open(&config(&scratch.0, 1)).unwrap_err();
+        assert!(matches!(&error, OpenError::Damaged(damage) if damage.path == path), "{error}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(open(&config(&scratch.0, 1)), Err(OpenError::Damaged(_))));
+    std::fs::write(&path, sound).unwrap();
+    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 3);
+}
+
+#[test]
 fn rotten_runs_are_never_served_and_missing_files_never_mean_empty() {
     let scratch = Scratch::new("rot");
     let mut rig = Rig::open(&scratch.0, 1);
