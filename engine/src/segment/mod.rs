@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use zerocopy::IntoBytes;
 
 use crate::format::batch;
+use crate::format::crc::crc32c;
 use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::io::{Descriptor, buffer};
 use crate::types::{LogId, Offset};
@@ -178,15 +179,20 @@ pub fn check(run: Bytes, log: LogId, place: &RunPlace) -> Result<Bytes, String> 
         return Err("the run is cut short".to_string());
     }
     let body = run.slice(RUN_HEADER_BYTES..end);
+    // A batch's own checksum does not cover its stamp: base offset and leader epoch.
+    if crc32c(&body) != header.body_checksum.get() {
+        return Err("the run does not match its checksum".to_string());
+    }
     let mut next = place.base_offset.get();
     let mut rest: &[u8] = &body;
     while !rest.is_empty() {
         let header = batch::check(rest).map_err(|error| error.to_string())?;
         let base = header.base_offset.get() as u64;
-        if base < next || base + header.offsets_count() > place.end_offset.get() {
+        let end = base.checked_add(header.offsets_count()).filter(|end| *end <= place.end_offset.get());
+        let Some(end) = end.filter(|_| base >= next) else {
             return Err(format!("the batch at offset {base} does not belong here"));
-        }
-        next = base + header.offsets_count();
+        };
+        next = end;
         rest = rest.get(header.total_bytes()..).unwrap_or_default();
     }
     if next == place.end_offset.get() { Ok(body) } else { Err("a batch of the run is missing".to_string()) }
