@@ -5,6 +5,7 @@ use super::rig::{Rig, Scratch, config};
 use super::*;
 use crate::error::OpenError;
 use crate::format::record::BatchBuilder;
+use crate::io::disk;
 use crate::segment;
 
 const LOG: LogId = LogId(4);
@@ -85,6 +86,60 @@ fn a_trimmed_log_gives_its_space_back_and_stays_trimmed() {
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
     assert!(bytes < 100_000, "{bytes} bytes for two small records");
+}
+
+#[test]
+fn a_removal_that_never_reached_the_device_is_made_up_for() {
+    let scratch = Scratch::new("reappear");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..30 {
+        rig.append(LOG, &vec![1; 100_000], request);
+    }
+    rig.settle();
+    let path = segment::path(&scratch.0, LOG, 0);
+    let stale = std::fs::read(&path).unwrap();
+    rig.shard(LOG).trim(LOG, 30);
+    rig.append(LOG, b"x", 30);
+    rig.settle();
+    drop(rig);
+    for _ in 0..3 {
+        let mut rig = Rig::open(&scratch.0, 1);
+        assert_eq!(rig.read_all(LOG, 30), vec![(30, b'x')]);
+        drop(rig);
+        assert!(!path.exists());
+        std::fs::write(&path, &stale).unwrap();
+        assert!(crate::verify::verify(&scratch.0).unwrap().is_clean());
+    }
+}
+
+#[test]
+fn a_trim_between_the_opening_of_a_segment_and_its_first_run_leaves_it_sound() {
+    let scratch = Scratch::new("header");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..12 {
+        rig.append(LOG, &vec![1; 100_000], request);
+    }
+    // Turn by turn, until the file is open and empty.
+    let path = segment::path(&scratch.0, LOG, 0);
+    while !path.exists() {
+        let mut wanted = Vec::new();
+        rig.shards[0].commit(rig.now);
+        rig.shards[0].collect(&mut wanted);
+        for (token, op) in wanted {
+            rig.shards[0].complete(disk::execute(token, op));
+        }
+    }
+    rig.shard(LOG).trim(LOG, 6);
+    for request in 12..24 {
+        rig.append(LOG, &vec![1; 100_000], request);
+    }
+    rig.settle();
+    drop(rig);
+    for _ in 0..2 {
+        assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 6).len(), 18);
+    }
 }
 
 #[test]

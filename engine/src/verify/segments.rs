@@ -27,7 +27,9 @@ impl Walk<'_> {
     fn segments_of(&mut self, state: &LogState) -> Result<Vec<Range<Offset>>, OpenError> {
         let directory = segment::directory(self.directory, state.id);
         let mut covered = Vec::new();
-        for name in disk::list(&directory)? {
+        let names = disk::list(&directory)?;
+        let bases: Vec<Offset> = names.iter().filter_map(|name| base_of(name)).collect();
+        for name in names {
             let path = directory.join(&name);
             let Some(base) = base_of(&name) else {
                 self.report.note(&path, 0, "the file belongs to nothing");
@@ -38,6 +40,9 @@ impl Walk<'_> {
             } else if base >= state.end {
                 let what = "a segment begun after the checkpoint; the journal holds all that is in it";
                 self.report.note(&path, 0, what);
+                continue;
+            } else if segment::recover::is_trimmed(state, base, &bases) {
+                self.report.note(&path, 0, "a segment that was trimmed; a start removes it");
                 continue;
             } else {
                 Extent::Sealed
