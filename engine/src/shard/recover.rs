@@ -106,6 +106,8 @@ struct Recovery<'a> {
     dirty: HashMap<PathBuf, Descriptor>,
     /// Files begun after the checkpoints; the journals hold all that is in them.
     unfinished: Vec<PathBuf>,
+    /// Directories that such files were removed from.
+    thinned: Vec<PathBuf>,
     /// Journal files of another size, needed until the next incarnation counts.
     outdated: Vec<PathBuf>,
     report: Report,
@@ -128,6 +130,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         logs: HashMap::new(),
         dirty: HashMap::new(),
         unfinished: Vec::new(),
+        thinned: Vec::new(),
         outdated: Vec::new(),
         report: Report { created, incarnation: next, ..Report::default() },
     };
@@ -316,6 +319,7 @@ impl Recovery<'_> {
     fn settle_all(&mut self) -> Result<(), OpenError> {
         for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains_key(path)) {
             disk::remove(&path)?;
+            self.thinned.extend(path.parent().map(Path::to_path_buf));
         }
         let logs: Vec<LogId> = self.logs.keys().copied().collect();
         for log in logs {
@@ -413,6 +417,8 @@ impl Recovery<'_> {
             disk::sync(&path, &file)?;
             directories.extend(path.parent().map(Path::to_path_buf));
         }
+        // A removed file must not come back beside the checkpoint that counts on its absence.
+        directories.extend(self.thinned.drain(..).filter(|directory| directory.exists()));
         directories.sort();
         directories.dedup();
         for directory in directories {
