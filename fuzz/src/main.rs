@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 }
 
 fn smoke() -> u64 {
-    let (parsers, directory) = (parsers::run(0, 200_000), directory::run(0, 60));
+    let (parsers, directory) = (parsers::run(0, 200_000), directory::run(0, 25));
     parsers.print("parsers");
     directory.print("directory");
     let failures = parsers.failures + directory.failures;
