@@ -19,4 +19,6 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 
 #[cfg(test)]
+mod message_tests;
+#[cfg(test)]
 mod tests;
