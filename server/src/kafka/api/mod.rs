@@ -3,6 +3,12 @@
 //! Handlers know messages, the catalog and commands. They know no socket, and keep nothing between requests.
 
 pub mod api_versions;
+
+// Administration of topics and of the broker.
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
 pub mod clip;
 pub mod fetch;
 pub mod init_producer_id;

@@ -18,6 +18,12 @@ pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 
+// Administration of topics and of the broker.
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]
