@@ -46,7 +46,17 @@ pub const API_VERSIONS_KEY: i16 = 18;
 #[rustfmt::skip]
 pub const APIS: &[Api] = &[
     //   key  name                     advertised served flexible  handler
+    row(  8, "offset_commit",           2, 2, 10,     8, api::offset_commit::handle),
+    row(  9, "offset_fetch",            1, 1, 10,     6, api::offset_fetch::handle),
+    row( 10, "find_coordinator",        0, 0,  6,     3, api::find_coordinator::handle),
+    row( 11, "join_group",              0, 0,  9,     6, api::join_group::handle),
+    row( 12, "heartbeat",               0, 0,  4,     4, api::heartbeat::handle),
+    row( 13, "leave_group",             0, 0,  5,     4, api::leave_group::handle),
+    row( 14, "sync_group",              0, 0,  5,     4, api::sync_group::handle),
+    row( 15, "describe_groups",         0, 0,  6,     5, api::describe_groups::handle),
+    row( 16, "list_groups",             0, 0,  5,     3, api::list_groups::handle),
     row( 18, "api_versions",            0, 0,  4,     3, api::api_versions::handle),
+    row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
 ];
 
 const fn row(

@@ -154,7 +154,7 @@ impl Groups {
         match request {
             GroupRequest::Join { member_id, .. } if member_id.is_empty() => full,
             GroupRequest::Commit { generation, .. } if *generation < 0 => full,
-            GroupRequest::Commit { .. } => Some(GroupError::IllegalGeneration),
+            GroupRequest::Commit { .. } => Some(GroupError::NotFound),
             GroupRequest::Join { .. }
             | GroupRequest::Sync { .. }
             | GroupRequest::Heartbeat { .. }

@@ -585,6 +585,8 @@ fn members_commit_and_strangers_do_not() {
 fn offsets_are_kept_from_outside_while_the_group_is_empty() {
     let mut scene = Scene::new();
     let outside = Client::new();
+    let member = Client { generation: 1, ..Client::new() };
+    assert_eq!(scene.commit(&member, vec![offset("t", 0, 1)]), vec![Err(GroupError::NotFound)]);
     let mut long = offset("t", 1, 2);
     long.metadata = "x".repeat(METADATA_BYTES_MAX + 1);
     let results = scene.commit(&outside, vec![offset("t", 0, 1), long]);
@@ -715,7 +717,7 @@ fn every_request_is_answered_once() {
     for seed in 0..40 {
         let mut scene = Scene::new();
         let mut dice = Random(seed);
-        let mut clients = vec![Client::new(), Client::new(), Client::named("i"), Client::named("j")];
+        let mut clients = [Client::new(), Client::new(), Client::named("i"), Client::named("j")];
         let mut waiting: Vec<(u64, usize)> = Vec::new();
         let mut answered = 0;
         for _ in 0..400 {
