@@ -46,6 +46,10 @@ pub const API_VERSIONS_KEY: i16 = 18;
 #[rustfmt::skip]
 pub const APIS: &[Api] = &[
     //   key  name                     advertised served flexible  handler
+    row(  0, "produce",                 0, 3, 13,     9, api::produce::handle),
+    row(  1, "fetch",                   4, 4, 18,    12, api::fetch::handle),
+    row(  2, "list_offsets",            1, 1, 11,     6, api::list_offsets::handle),
+    row(  3, "metadata",                0, 0, 13,     9, api::metadata::handle),
     row(  8, "offset_commit",           2, 2, 10,     8, api::offset_commit::handle),
     row(  9, "offset_fetch",            1, 1, 10,     6, api::offset_fetch::handle),
     row( 10, "find_coordinator",        0, 0,  6,     3, api::find_coordinator::handle),
@@ -56,6 +60,8 @@ pub const APIS: &[Api] = &[
     row( 15, "describe_groups",         0, 0,  6,     5, api::describe_groups::handle),
     row( 16, "list_groups",             0, 0,  5,     3, api::list_groups::handle),
     row( 18, "api_versions",            0, 0,  4,     3, api::api_versions::handle),
+    row( 22, "init_producer_id",        0, 0,  5,     2, api::init_producer_id::handle),
+    row( 23, "offset_for_leader_epoch", 2, 2,  4,     4, api::offset_for_leader_epoch::handle),
     row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
 ];
 

@@ -3,15 +3,23 @@
 //! Handlers know messages, the catalog and commands. They know no socket, and keep nothing between requests.
 
 pub mod api_versions;
+pub mod clip;
 pub mod delete_groups;
 pub mod describe_groups;
+pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
 pub mod list_groups;
+pub mod list_offsets;
+pub mod metadata;
 pub mod offset_commit;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod partition;
+pub mod produce;
 pub mod sync_group;
 
 mod group_call;
