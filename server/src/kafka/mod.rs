@@ -60,9 +60,13 @@ pub const APIS: &[Api] = &[
     row( 15, "describe_groups",         0, 0,  6,     5, api::describe_groups::handle),
     row( 16, "list_groups",             0, 0,  5,     3, api::list_groups::handle),
     row( 18, "api_versions",            0, 0,  4,     3, api::api_versions::handle),
+    row( 19, "create_topics",           2, 2,  7,     5, api::create_topics::handle),
+    row( 20, "delete_topics",           1, 1,  6,     4, api::delete_topics::handle),
     row( 22, "init_producer_id",        0, 0,  5,     2, api::init_producer_id::handle),
     row( 23, "offset_for_leader_epoch", 2, 2,  4,     4, api::offset_for_leader_epoch::handle),
+    row( 32, "describe_configs",        1, 1,  4,     4, api::describe_configs::handle),
     row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
+    row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
 ];
 
 const fn row(

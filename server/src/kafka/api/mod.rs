@@ -4,7 +4,11 @@
 
 pub mod api_versions;
 pub mod clip;
+pub mod create_topics;
 pub mod delete_groups;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
 pub mod describe_groups;
 pub mod fetch;
 pub mod find_coordinator;

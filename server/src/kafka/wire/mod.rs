@@ -28,6 +28,12 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
+// Administration of topics and of the broker.
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+
 #[cfg(test)]
 mod group_tests;
 #[cfg(test)]
