@@ -4,28 +4,31 @@
 
 pub mod api_versions;
 pub mod clip;
-pub mod create_topics;
-pub mod delete_groups;
-pub mod delete_topics;
-pub mod describe_cluster;
-pub mod describe_configs;
-pub mod describe_groups;
 pub mod fetch;
-pub mod find_coordinator;
-pub mod heartbeat;
 pub mod init_producer_id;
-pub mod join_group;
-pub mod leave_group;
-pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
-pub mod offset_commit;
-pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod partition;
 pub mod produce;
-pub mod sync_group;
 
+// Administration of topics and of the broker.
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+
+// Consumer groups.
+pub mod delete_groups;
+pub mod describe_groups;
+pub mod find_coordinator;
 mod group_call;
 #[cfg(test)]
 mod group_tests;
+pub mod heartbeat;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod sync_group;
