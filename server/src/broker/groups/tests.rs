@@ -674,6 +674,21 @@ fn offsets_survive_as_records_and_as_a_snapshot() {
 }
 
 #[test]
+fn offsets_of_topics_that_are_gone_are_forgotten_after_a_start() {
+    let mut scene = Scene::new();
+    scene.commit(&Client::new(), vec![offset("kept", 0, 5), offset("gone", 1, 6), offset("lost", 0, 7)]);
+    let mut out = GroupOutput::default();
+    scene.groups.retain_topics(|topic| topic == "kept", scene.now, &mut out);
+    assert_eq!(out.writes.len(), 2);
+    assert_eq!(scene.committed(), vec![offset("kept", 0, 5)]);
+    let mut out = GroupOutput::default();
+    scene.groups.topic_deleted("kept", scene.now, &mut out);
+    assert_eq!(out.writes.len(), 1);
+    scene.pass(3_600_000);
+    assert_eq!(scene.state(), "none", "a group without members and offsets is forgotten");
+}
+
+#[test]
 fn every_damaged_record_is_refused() {
     let records = record::encode_offsets("g", [offset("t", 0, 5)].into_iter());
     let mut groups = Groups::new(0);
