@@ -585,6 +585,8 @@ fn members_commit_and_strangers_do_not() {
 fn offsets_are_kept_from_outside_while_the_group_is_empty() {
     let mut scene = Scene::new();
     let outside = Client::new();
+    let member = Client { generation: 1, ..Client::new() };
+    assert_eq!(scene.commit(&member, vec![offset("t", 0, 1)]), vec![Err(GroupError::NotFound)]);
     let mut long = offset("t", 1, 2);
     long.metadata = "x".repeat(METADATA_BYTES_MAX + 1);
     let results = scene.commit(&outside, vec![offset("t", 0, 1), long]);
@@ -672,6 +674,21 @@ fn offsets_survive_as_records_and_as_a_snapshot() {
 }
 
 #[test]
+fn offsets_of_topics_that_are_gone_are_forgotten_after_a_start() {
+    let mut scene = Scene::new();
+    scene.commit(&Client::new(), vec![offset("kept", 0, 5), offset("gone", 1, 6), offset("lost", 0, 7)]);
+    let mut out = GroupOutput::default();
+    scene.groups.retain_topics(|topic| topic == "kept", scene.now, &mut out);
+    assert_eq!(out.writes.len(), 2);
+    assert_eq!(scene.committed(), vec![offset("kept", 0, 5)]);
+    let mut out = GroupOutput::default();
+    scene.groups.topic_deleted("kept", scene.now, &mut out);
+    assert_eq!(out.writes.len(), 1);
+    scene.pass(3_600_000);
+    assert_eq!(scene.state(), "none", "a group without members and offsets is forgotten");
+}
+
+#[test]
 fn every_damaged_record_is_refused() {
     let records = record::encode_offsets("g", [offset("t", 0, 5)].into_iter());
     let mut groups = Groups::new(0);
@@ -715,7 +732,7 @@ fn every_request_is_answered_once() {
     for seed in 0..40 {
         let mut scene = Scene::new();
         let mut dice = Random(seed);
-        let mut clients = vec![Client::new(), Client::new(), Client::named("i"), Client::named("j")];
+        let mut clients = [Client::new(), Client::new(), Client::named("i"), Client::named("j")];
         let mut waiting: Vec<(u64, usize)> = Vec::new();
         let mut answered = 0;
         for _ in 0..400 {
