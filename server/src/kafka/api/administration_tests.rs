@@ -10,8 +10,6 @@ use crate::broker::command::{CatalogReply, Command, Event, Request, SessionId};
 use crate::broker::context::{Context, Output, Random};
 use crate::broker::settings::Settings;
 use crate::broker::topic_config::TOPIC_CONFIGS;
-use crate::config::sources::{Flags, Values};
-use crate::config::{Config, settings};
 use crate::kafka::wire::create_topics::{
     Assignment, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, NewTopic,
 };
@@ -33,10 +31,9 @@ struct Server {
 
 impl Server {
     fn new() -> Server {
-        let config = Config::from_values(&Values::gather(&Flags::default(), []).unwrap()).unwrap();
         Server {
             session: Session::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
-            settings: settings(&config, "cluster".into(), 1, 19092),
+            settings: settings(),
             catalog: Catalog::new(),
             requests: Vec::new(),
             output: Output::default(),
@@ -134,6 +131,26 @@ fn topic(name: &str) -> NewTopic {
 fn versions(key: i16) -> std::ops::RangeInclusive<i16> {
     let api = api_of(key).unwrap();
     api.min..=api.max
+}
+
+fn settings() -> Settings {
+    Settings {
+        cluster_id: "cluster".to_string(),
+        node_id: 1,
+        cores: 1,
+        advertised_host: "127.0.0.1".to_string(),
+        advertised_port: 19092,
+        auto_create_topics: true,
+        default_partitions: 4,
+        message_bytes_max: 1_048_588,
+        request_bytes_max: 1 << 20,
+        amqp_message_bytes_max: 1 << 20,
+        amqp_frame_bytes_max: 131_072,
+        amqp_heartbeat_s: 60,
+        amqp_channels_max: 2047,
+        group_initial_rebalance_delay_ms: 0,
+        version: "1.2.3",
+    }
 }
 
 #[test]
