@@ -34,4 +34,6 @@ pub mod describe_cluster;
 pub mod describe_configs;
 
 #[cfg(test)]
+mod administration_tests;
+#[cfg(test)]
 mod group_tests;
