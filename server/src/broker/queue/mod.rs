@@ -147,6 +147,9 @@ impl Queue {
         self.log_start = log_start;
         self.shared.settle_ready(0..log_start);
         self.forget_doomed_below(log_start);
+        if let Some(from) = self.shared.unmeasured() {
+            self.shared.measure(from, (from..log_start).map(|_| 0));
+        }
         for (_, member) in self.consumers.iter_mut() {
             if let Some(cursor) = &mut member.cursor {
                 cursor.next = cursor.next.max(log_start);
@@ -193,9 +196,7 @@ impl Queue {
             self.serve(now, out);
         }
         self.serve_cursors(out);
-        for (session, ticket, deliveries) in self.consumers.take_outgoing() {
-            out.answer(session, ticket, Event::Deliver(deliveries));
-        }
+        self.send_deliveries(out);
         self.letters.take_outgoing(out);
         self.plan_read(now, out);
         self.flush_state(out);
@@ -240,6 +241,12 @@ impl Queue {
     /// The first record that is not settled.
     pub fn floor(&self) -> Offset {
         self.shared.floor()
+    }
+
+    fn send_deliveries(&mut self, out: &mut QueueOutput) {
+        for (session, ticket, deliveries) in self.consumers.take_outgoing() {
+            out.answer(session, ticket, Event::Deliver(deliveries));
+        }
     }
 
     fn flush_state(&mut self, out: &mut QueueOutput) {

@@ -57,7 +57,7 @@ impl Queue {
         let Some(cursor) = &mut member.cursor else { return };
         cursor.seeking = false;
         // A log that cannot be searched by time is read from where new records arrive, not from years ago.
-        cursor.next = result.ok().and_then(|sought| sought.offset).unwrap_or(end);
+        cursor.next = result.ok().and_then(|sought| sought.offset).unwrap_or(end).max(self.log_start);
     }
 
     /// Gives every consumer that reads by offset what it has room for and what is there.
