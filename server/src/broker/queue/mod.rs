@@ -150,7 +150,7 @@ impl Queue {
         if let Some(from) = self.shared.unmeasured() {
             self.shared.measure(from, (from..log_start).map(|_| 0));
         }
-        for (_, member) in self.consumers.iter_mut() {
+        for (_, member) in self.consumers.cursors_mut() {
             if let Some(cursor) = &mut member.cursor {
                 cursor.next = cursor.next.max(log_start);
             }

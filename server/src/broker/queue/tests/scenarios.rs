@@ -323,3 +323,30 @@ fn state_from_elsewhere_is_refused_and_a_lost_tail_is_not_settled() {
     queue.on_durable(8);
     assert_eq!(queue.counts().ready, 5);
 }
+
+#[test]
+fn records_that_cannot_be_told_apart_do_not_block_the_queue() {
+    let mut world = World::new(QueueSettings::default());
+    world.append(&["a", "b"], None);
+    world.append(&["c"], None);
+    let (_, bytes) = &mut world.batches[0];
+    let mut broken = bytes.to_vec();
+    broken[batch::HEADER_BYTES] = 0x7f;
+    *bytes = Bytes::from(broken);
+    world.subscribe(1, 1, shared(0));
+    assert_eq!(offsets(&world.settle_down()), [2]);
+    assert_eq!((world.out.broken_batches, world.queue.floor()), (1, 2));
+}
+
+#[test]
+fn removed_records_are_passed() {
+    let mut world = World::new(QueueSettings::default());
+    world.append_many(4);
+    world.batches.remove(1);
+    world.subscribe(1, 1, shared(0));
+    world.settle_down();
+    assert_eq!((world.queue.counts().unsettled, world.queue.counts().ready), (3, 0));
+    world.settle(1, 0, Outcome::Accept);
+    world.settle_down();
+    assert_eq!(world.queue.floor(), 2);
+}
