@@ -184,7 +184,7 @@ impl Queue {
     }
 
     /// Does everything that became possible since the last time. To be called once after any number of other
-    /// calls; nothing but direct answers goes out before.
+    /// calls; nothing but direct answers goes out before. What it put into `out` must be taken before the next.
     pub fn flush(&mut self, now: Now, out: &mut QueueOutput) {
         if self.settings.expires_ms.is_some() && self.consumers.count() > 0 {
             self.unused_since_us = None;

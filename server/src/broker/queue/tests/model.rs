@@ -206,6 +206,9 @@ impl Model {
             *state = State::Ready;
         }
         for _ in 0..4 * self.states.len() + 100 {
+            if self.states.iter().all(|state| *state == State::Settled) && self.world.read.is_none() {
+                break;
+            }
             self.world.flush();
             self.check_answers();
             self.world.answer_read(2);
