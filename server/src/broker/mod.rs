@@ -7,5 +7,7 @@ pub mod command;
 pub mod compression;
 pub mod context;
 pub mod groups;
+pub mod metrics;
 pub mod queue;
 pub mod settings;
+pub mod topic_config;
