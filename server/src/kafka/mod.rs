@@ -12,6 +12,9 @@ pub mod inflight;
 pub mod session;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use inflight::{Call, Handled};
 use wire::{Reader, WireError};
 

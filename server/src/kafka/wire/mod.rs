@@ -37,4 +37,6 @@ pub mod describe_configs;
 #[cfg(test)]
 mod group_tests;
 #[cfg(test)]
+mod message_tests;
+#[cfg(test)]
 mod tests;
