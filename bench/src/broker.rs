@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
@@ -39,8 +40,9 @@ impl Drop for Scratch {
 }
 
 impl Broker {
-    /// Starts the program beside this one on free ports, its data below `dir`, and waits until it is ready.
-    pub fn start(dir: &Path, interrupt: &Interrupt) -> Result<Broker, Failure> {
+    /// Starts the program beside this one on free ports and the answering core, its data below `dir`, and waits
+    /// until it is ready.
+    pub fn start(dir: &Path, cores: Option<Cores>, interrupt: &Interrupt) -> Result<Broker, Failure> {
         let program = std::env::current_exe()
             .map_err(|source| Failure::Kernel { doing: "find this program's own path", source })?
             .with_file_name("ringmain");
@@ -57,6 +59,9 @@ impl Broker {
         command.arg("serve").arg("--data-dir").arg(data.0.join("data"));
         for listener in ["--kafka", "--amqp", "--admin"] {
             command.args([listener, "127.0.0.1:0"]);
+        }
+        if let Some(cores) = cores {
+            command.args(["--cores", &cores.answering_list()]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let child = command.spawn().map_err(Failure::disk("start", &program))?;

@@ -5,6 +5,7 @@
 
 mod args;
 mod broker;
+mod cores;
 mod failure;
 mod histogram;
 mod interrupt;

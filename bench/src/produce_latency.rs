@@ -4,6 +4,7 @@
 //! three, and the ratio produce / (write + round trip). Never: compares parts that were not measured in the same
 //! round: disks and neighbours change from minute to minute.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringmain_engine::format::batch::CheckedBatch;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::args::ProduceLatency;
 use crate::broker::Broker;
+use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::histogram::{Latencies, median};
 use crate::interrupt::Interrupt;
@@ -60,23 +62,33 @@ impl Round {
 pub fn run(args: &ProduceLatency, interrupt: &Interrupt) -> Result<(), Failure> {
     report::check(args.json.as_deref())?;
     let machine = Machine::at(&args.dir)?;
+    let cores = Cores::choose();
     let own = match &args.target {
         Some(_) => None,
-        None => Some(Broker::start(&args.dir, interrupt)?),
+        None => Some(Broker::start(&args.dir, cores, interrupt)?),
     };
     let target = args.target.as_deref().or(own.as_ref().map(Broker::target)).unwrap_or_default();
-    let mut write = Appender::create(&args.dir, Blocks::Written, FILE_BYTES, BLOCK_BYTES)?;
-    let mut ping_pong = PingPong::start()?;
+    let mut ping_pong = PingPong::start(cores)?;
+    // Only now: the broker and the answering thread would inherit it.
+    if let Some(cores) = cores {
+        cores.pin_asking();
+    }
     let mut topic = Topic::create(target, 1)?;
     topic.settle(1, one_record().bytes())?;
     let mut producer = Producer::open(target, topic.name())?;
 
-    report::print(&format!("{}broker       {target}\n\n{}", machine.lines(), heading()))?;
+    let placing = cores.map_or_else(|| "not pinned".to_owned(), |cores| cores.line());
+    let broker = if own.is_some() { "pinned as said" } else { "where its owner put it" };
+    report::print(&format!(
+        "{}cores        {placing}\nbroker       {target}, {broker}\n\n{}",
+        machine.lines(),
+        heading()
+    ))?;
     let mut rounds = Vec::new();
     for number in 1..=args.rounds {
         let time = Duration::from_secs(args.seconds);
         let round = Round {
-            write: timed(time, interrupt, || write.append(BLOCK_BYTES, Durable::WithWrite))?,
+            write: write_latencies(&args.dir, cores, time, interrupt)?,
             round_trip: timed(time, interrupt, || ping_pong.round_trip())?,
             produce: timed(time, interrupt, || producer.produce())?,
         };
@@ -85,6 +97,23 @@ pub fn run(args: &ProduceLatency, interrupt: &Interrupt) -> Result<(), Failure> 
     }
     report::print(&line("median", &rounds.iter().collect::<Vec<_>>()))?;
     report::save(args.json.as_deref(), &machine, Value::Array(rounds.iter().map(Round::json).collect()))
+}
+
+/// Writes from a thread on the answering core, where a broker writes too, with a ring of its own.
+fn write_latencies(
+    dir: &Path,
+    cores: Option<Cores>,
+    time: Duration,
+    interrupt: &Interrupt,
+) -> Result<Latencies, Failure> {
+    let measure = || {
+        if let Some(cores) = cores {
+            cores.pin_answering();
+        }
+        let mut file = Appender::create(dir, Blocks::Written, FILE_BYTES, BLOCK_BYTES)?;
+        timed(time, interrupt, || file.append(BLOCK_BYTES, Durable::WithWrite))
+    };
+    std::thread::scope(|scope| scope.spawn(measure).join().unwrap_or(Err(Failure::Interrupted)))
 }
 
 /// Does `turn` again and again for `time`, after a short warm-up.

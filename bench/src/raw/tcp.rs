@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
+use crate::cores::Cores;
 use crate::failure::Failure;
 
 /// A request as large as one record.
@@ -20,15 +21,20 @@ pub struct PingPong {
 }
 
 impl PingPong {
-    /// Starts the answering thread and connects to it.
-    pub fn start() -> Result<PingPong, Failure> {
+    /// Starts the answering thread on its core and connects to it.
+    pub fn start(cores: Option<Cores>) -> Result<PingPong, Failure> {
         let started = || -> io::Result<PingPong> {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let stream = TcpStream::connect(listener.local_addr()?)?;
             let (peer, _) = listener.accept()?;
             stream.set_nodelay(true)?;
             peer.set_nodelay(true)?;
-            let answerer = std::thread::Builder::new().name("ping-pong".to_owned()).spawn(|| answer(peer))?;
+            let answerer = std::thread::Builder::new().name("ping-pong".to_owned()).spawn(move || {
+                if let Some(cores) = cores {
+                    cores.pin_answering();
+                }
+                answer(peer);
+            })?;
             Ok(PingPong { stream: Some(stream), answerer: Some(answerer) })
         };
         started().map_err(Failure::network("start a round trip on", "loopback"))
@@ -66,7 +72,7 @@ mod tests {
 
     #[test]
     fn answers_until_dropped() {
-        let mut connection = PingPong::start().unwrap();
+        let mut connection = PingPong::start(None).unwrap();
         (0..3).for_each(|_| connection.round_trip().unwrap());
     }
 }
