@@ -4,7 +4,7 @@
 //! leaves its data behind.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -118,11 +118,11 @@ fn kafka_of(line: &str) -> Option<&str> {
 
 /// The last words of the broker, which say more than its exit code.
 fn failed(reason: &str, log: &Path) -> Failure {
-    let mut text = String::new();
-    let read = File::open(log).and_then(|file| file.take(64 << 10).read_to_string(&mut text));
+    let text =
+        fs::read(log).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
     let lines: Vec<&str> = text.lines().collect();
-    let last = lines[lines.len().saturating_sub(10)..].join("\n");
-    let last = if read.is_ok() && !last.is_empty() { format!(":\n{last}") } else { String::new() };
+    let last = lines.iter().skip(lines.len().saturating_sub(10));
+    let last: String = last.flat_map(|line| ["\n", line]).collect();
     Failure::Broker(format!("the broker did not start: {reason}{last}"))
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::args::JournalWrite;
+use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::histogram::{Latencies, median};
 use crate::interrupt::Interrupt;
@@ -38,6 +39,10 @@ pub fn run(args: &JournalWrite, interrupt: &Interrupt) -> Result<(), Failure> {
     report::check(args.json.as_deref())?;
     let machine = Machine::at(&args.dir)?;
     report::print(&machine.lines())?;
+    if let Some(cores) = Cores::choose() {
+        // A journal's ring belongs to one core as well.
+        cores.pin_answering();
+    }
     let mut cells = cells();
     for _ in 0..args.rounds {
         for cell in &mut cells {
@@ -81,8 +86,9 @@ impl Cell {
         Ok(())
     }
 
-    fn p50(&self) -> f64 {
-        median(self.p50_us.clone())
+    /// The median of each round's p50 divided by that of `base` in the same round: a slow minute hits both.
+    fn ratio_to(&self, base: &Cell) -> f64 {
+        median(self.p50_us.iter().zip(&base.p50_us).map(|(own, base)| own / base).collect())
     }
 
     fn json(&self) -> Value {
@@ -101,20 +107,20 @@ impl Cell {
 fn table(cells: &[Cell]) -> String {
     let mut out = format!(
         "\n{:>7}  {:<12} {:<16} {:>9} {:>9} {:>11} {:>16}\n",
-        "append", "file", "durable by", "p50 us", "p99 us", "appends/s", "p50, pre+DSYNC=1"
+        "append", "file", "durable by", "p50 us", "p99 us", "appends/s", "p50 to 1st line"
     );
     for cell in cells {
         // The first line of each size is what the others are compared with.
-        let base = cells.iter().find(|base| base.append_bytes == cell.append_bytes).map_or(0.0, Cell::p50);
+        let base = cells.iter().find(|base| base.append_bytes == cell.append_bytes).unwrap_or(cell);
         out += &format!(
             "{:>4} KiB  {:<12} {:<16} {:>9.1} {:>9.1} {:>11.0} {:>16.2}\n",
             cell.append_bytes >> 10,
             cell.file.1,
             cell.way.1,
-            cell.p50(),
+            median(cell.p50_us.clone()),
             median(cell.p99_us.clone()),
             median(cell.per_second.clone()),
-            cell.p50() / base,
+            cell.ratio_to(base),
         );
     }
     out
@@ -129,7 +135,8 @@ mod tests {
         let mut cells = cells();
         assert_eq!(cells.len(), 18);
         for (at, cell) in cells.iter_mut().enumerate() {
-            cell.p50_us = vec![10.0 + at as f64, 10.0 + at as f64];
+            let first_round = 10.0 + at as f64;
+            cell.p50_us = vec![first_round, first_round * 3.0];
         }
         let table = table(&cells);
         let last: Vec<&str> =
