@@ -4,6 +4,8 @@
 
 mod closed;
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Barrier;
 use std::time::Duration;
@@ -139,26 +141,4 @@ fn send_all(
             numbered.map(|(number, lane)| scope.spawn(move || drive(number, lane))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Failure::Interrupted))).collect()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::args;
-
-    fn batch(batch_bytes: &str, record_bytes: &str) -> CheckedBatch {
-        let line = ["ringmain-bench", "load", "produce", "--target", "h:1"];
-        let sizes = ["--batch-bytes", batch_bytes, "--record-bytes", record_bytes];
-        let matches = args::command().try_get_matches_from(line.iter().chain(&sizes)).unwrap();
-        let (_, load) = matches.subcommand().unwrap();
-        batch_of(&load.subcommand().unwrap().1.into())
-    }
-
-    #[test]
-    fn a_batch_holds_what_fits_and_at_least_one_record() {
-        let full = batch("16384", "1024");
-        assert_eq!(full.header().records_count.get(), 15);
-        assert!(full.bytes().len() <= 16384);
-        assert_eq!(batch("1", "1024").header().records_count.get(), 1);
-    }
 }
