@@ -21,7 +21,7 @@ use super::confirms::Confirms;
 use super::deliver::Subscription;
 use super::error::{AmqpError, Code};
 use super::link::{ChannelKey, Link, Purpose};
-use super::publish::{Incoming, Publish};
+use super::publish::{Incoming, Publish, Run};
 use super::settle::Unacked;
 use super::topology::{Change, DeclareExchange, DeclareQueue, DeleteQueue};
 use super::wire::frame::{Frame, Kind};
@@ -207,7 +207,8 @@ impl Channel {
         cx: &mut Context<'_>,
     ) -> Result<(), Failure> {
         if self.step.is_none() && self.line.is_empty() {
-            return self.begin(operation, link, cx);
+            self.begin(operation, link, cx)?;
+            return if self.step.is_some() { self.run(link, cx) } else { Ok(()) };
         }
         self.line_bytes += operation.bytes();
         self.line.push_back(operation);
@@ -216,7 +217,7 @@ impl Channel {
 
     /// Goes on with the line until an operation has to wait.
     pub fn run(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Result<(), Failure> {
-        loop {
+        while !self.closing {
             if self.is_quiet() {
                 match self.step.take() {
                     Some(Step::Quiet(operation)) => self.perform(operation, link, cx)?,
@@ -231,6 +232,7 @@ impl Channel {
             self.line_bytes -= operation.bytes();
             self.begin(operation, link, cx)?;
         }
+        Ok(())
     }
 
     fn is_quiet(&self) -> bool {
@@ -257,6 +259,7 @@ impl Channel {
             Operation::Publish(publish) => self.publish(publish, link, cx),
             Operation::Method(method) => self.dispatch(method, link, cx),
             Operation::Leave => {
+                self.confirm(link);
                 self.give_back(link, cx);
                 self.step = Some(Step::Gone);
                 Ok(())
@@ -270,6 +273,7 @@ impl Channel {
         match method {
             Method::ChannelFlow { active } => self.flow(active, link),
             Method::ChannelClose { .. } => {
+                self.confirm(link);
                 self.give_back(link, cx);
                 self.step = Some(Step::Gone);
                 self.reply(Some(Method::ChannelCloseOk {}), link);
@@ -382,25 +386,14 @@ impl Channel {
         self.run(link, cx)
     }
 
-    /// `count` publishes were answered by one queue.
-    pub fn on_appended(
-        &mut self,
-        run: super::publish::Run,
-        accepted: bool,
-        link: &mut Link,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Failure> {
+    /// One queue answered for the publishes of `run`. [`Channel::run`] must follow.
+    pub fn on_appended(&mut self, run: &Run, accepted: bool) {
         self.appends = self.appends.saturating_sub(run.count);
-        if self.closing {
-            return Ok(());
-        }
-        if run.first != 0
-            && let Some(confirms) = &mut self.confirms
+        if let Some(confirms) = &mut self.confirms
+            && run.first != 0
         {
             confirms.answered(run.first, run.last, accepted);
         }
-        self.confirm(link);
-        self.run(link, cx)
     }
 
     /// Writes the confirms that are due.
@@ -422,7 +415,7 @@ impl Channel {
     /// A consumer has ended.
     pub fn on_cancelled(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.cancels = self.cancels.saturating_sub(1);
-        if self.closing { Ok(()) } else { self.run(link, cx) }
+        self.run(link, cx)
     }
 
     /// The broker closed the channel: nothing more is done or said here.

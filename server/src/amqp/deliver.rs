@@ -16,7 +16,7 @@ use super::wire::method::Method;
 use super::wire::primitive::ShortStr;
 use super::wire::table::Table;
 use crate::broker::catalog::Topic;
-use crate::broker::command::{Command, Consumer, Delivery, Outcome, Start, SubscribeError};
+use crate::broker::command::{Command, Consumer, Delivery, Start, SubscribeError};
 use crate::broker::context::Context;
 
 /// A `basic.consume` that waits for its queue.
@@ -54,7 +54,7 @@ impl Channel {
         self.prefetch = u32::from(prefetch_count);
         if global {
             for ticket in self.consumers.values() {
-                let Some(Subscribed { log, .. }) = link.consumer(*ticket) else { continue };
+                let Some(Subscribed { log, settles: true, .. }) = link.consumer(*ticket) else { continue };
                 let command = Command::SetLimit { log: *log, consumer: *ticket, limit: self.prefetch };
                 link.tell(command, cx);
             }
@@ -76,7 +76,8 @@ impl Channel {
         };
         let tag = match consumer_tag.is_empty() {
             true => names::generated("amq.ctag-", cx.random).into(),
-            false => consumer_tag,
+            // A copy: the consumer outlives the input buffer it came in.
+            false => ShortStr::from(&*consumer_tag),
         };
         self.subscribe(Consume { queue, tag, no_ack, exclusive, nowait, arguments }, link, cx)
     }
@@ -154,11 +155,11 @@ impl Channel {
         Ok(())
     }
 
-    /// Asks the queue to end the consumer with this ticket.
+    /// Asks the queue to end the consumer with this ticket, before it hears what goes back to it.
     pub(super) fn end_consumer(&mut self, ticket: u64, link: &mut Link, cx: &mut Context<'_>) {
         let Some(Subscribed { log, .. }) = link.consumer(ticket) else { return };
         let command = Command::Cancel { log: *log, consumer: ticket };
-        link.ask(Purpose::Cancel { consumer: ticket, channel: self.key }, command, cx);
+        link.ask_at_once(Purpose::Cancel { consumer: ticket, channel: self.key }, command, cx);
         self.cancels += 1;
     }
 
@@ -245,32 +246,6 @@ impl Channel {
             message_count: u32::try_from(ready).unwrap_or(u32::MAX),
         };
         link.content(self.key.number, &method, &message.properties, &message.body);
-        Ok(())
-    }
-
-    /// `basic.ack`, `basic.nack`, `basic.reject`.
-    pub(super) fn settle(
-        &mut self,
-        tag: u64,
-        multiple: bool,
-        outcome: Outcome,
-        link: &mut Link,
-    ) -> Result<(), AmqpError> {
-        for held in self.unacked.take(tag, multiple)? {
-            link.settlements.add(held, outcome);
-        }
-        Ok(())
-    }
-
-    /// `basic.recover` and `basic.recover-async`: everything unsettled is delivered again.
-    pub(super) fn recover(&mut self, requeue: bool, replies: bool, link: &mut Link) -> Result<(), AmqpError> {
-        if !requeue {
-            return Err(AmqpError::not_implemented("requeue=false"));
-        }
-        for held in self.unacked.take_all() {
-            link.settlements.add(held, Outcome::Requeue);
-        }
-        self.reply(replies.then_some(Method::BasicRecoverOk {}), link);
         Ok(())
     }
 }

@@ -110,10 +110,11 @@ impl Link {
     /// Asks, after everything gathered before. Returns the ticket.
     pub fn ask(&mut self, purpose: Purpose, command: Command, cx: &mut Context<'_>) -> u64 {
         self.flush_commands(cx);
-        self.ask_now(purpose, command, cx)
+        self.ask_at_once(purpose, command, cx)
     }
 
-    fn ask_now(&mut self, purpose: Purpose, command: Command, cx: &mut Context<'_>) -> u64 {
+    /// Asks, before anything that is still gathered. Returns the ticket.
+    pub fn ask_at_once(&mut self, purpose: Purpose, command: Command, cx: &mut Context<'_>) -> u64 {
         self.last_ticket += 1;
         self.purposes.insert(self.last_ticket, purpose);
         cx.ask(self.last_ticket, command);
@@ -141,7 +142,7 @@ impl Link {
         for (log, batch, runs) in self.publishes.take() {
             let bytes = batch.bytes().len();
             self.appending_bytes += bytes;
-            self.ask_now(Purpose::Append { runs, bytes }, Command::Append { log, batch }, cx);
+            self.ask_at_once(Purpose::Append { runs, bytes }, Command::Append { log, batch }, cx);
         }
         self.settlements.flush(UNANSWERED, cx);
     }

@@ -353,11 +353,16 @@ impl Session {
 
     /// What follows from how a channel's step ended.
     fn after(&mut self, number: u16, done: Result<(), Failure>, cx: &mut Context<'_>) {
-        if let Err(Failure { error, method }) = done {
-            if error.code.is_hard() || self.stage != Stage::Running {
-                return self.refuse(&error, method, cx);
+        match done {
+            Ok(()) => {}
+            Err(_) if self.stage == Stage::Leaving => {
+                // The peer has stopped listening: the channel only gives back what it holds.
+                if let Some(mut channel) = self.channels.remove(&number) {
+                    channel.give_back(&mut self.link, cx);
+                }
             }
-            self.close_channel(number, &error, method, cx);
+            Err(Failure { error, method }) if error.code.is_hard() => self.refuse(&error, method, cx),
+            Err(Failure { error, method }) => self.close_channel(number, &error, method, cx),
         }
         if self.channels.get(&number).is_some_and(Channel::is_gone) {
             self.channels.remove(&number);
@@ -387,7 +392,7 @@ impl Session {
                 self.link.appending_bytes = self.link.appending_bytes.saturating_sub(bytes);
                 // A queue that is gone has nothing to lose any more.
                 let accepted = matches!(result, Ok(_) | Err(AppendError::UnknownLog));
-                runs.into_iter().for_each(|run| self.on_appended(run, accepted, cx));
+                self.on_appended(&runs, accepted, cx);
             }
             (Purpose::Step(key), event) => self.on_step(key, event, cx),
             (Purpose::Get { channel, log }, event) => match event {
@@ -419,12 +424,23 @@ impl Session {
         }
     }
 
-    fn on_appended(&mut self, run: Run, accepted: bool, cx: &mut Context<'_>) {
-        let link = &mut self.link;
-        let found = self.channels.get_mut(&run.channel.number);
-        if let Some(channel) = found.filter(|channel| channel.key == run.channel) {
-            let done = channel.on_appended(run, accepted, link, cx);
-            self.after(run.channel.number, done, cx);
+    /// Every channel hears of all its publishes first, so that one confirm covers them.
+    fn on_appended(&mut self, runs: &[Run], accepted: bool, cx: &mut Context<'_>) {
+        let mut keys: Vec<ChannelKey> = Vec::new();
+        for run in runs {
+            let found = self.channels.get_mut(&run.channel.number);
+            if let Some(channel) = found.filter(|channel| channel.key == run.channel) {
+                channel.on_appended(run, accepted);
+                if !keys.contains(&run.channel) {
+                    keys.push(run.channel);
+                }
+            }
+        }
+        for key in keys {
+            let Some(channel) = self.channels.get_mut(&key.number) else { continue };
+            channel.confirm(&mut self.link);
+            let done = channel.run(&mut self.link, cx);
+            self.after(key.number, done, cx);
         }
     }
 

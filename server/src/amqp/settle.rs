@@ -10,7 +10,10 @@ use std::ops::Range;
 
 use ringmain_engine::types::{LogId, Offset};
 
+use super::channel::Channel;
 use super::error::AmqpError;
+use super::link::Link;
+use super::wire::method::Method;
 use crate::broker::command::{Command, Outcome};
 use crate::broker::context::Context;
 
@@ -75,6 +78,34 @@ impl Unacked {
 
 fn unknown(tag: u64) -> AmqpError {
     AmqpError::precondition(format!("unknown delivery tag {tag}"))
+}
+
+impl Channel {
+    /// `basic.ack`, `basic.nack`, `basic.reject`.
+    pub(super) fn settle(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        outcome: Outcome,
+        link: &mut Link,
+    ) -> Result<(), AmqpError> {
+        for held in self.unacked.take(tag, multiple)? {
+            link.settlements.add(held, outcome);
+        }
+        Ok(())
+    }
+
+    /// `basic.recover` and `basic.recover-async`: everything unsettled is delivered again.
+    pub(super) fn recover(&mut self, requeue: bool, replies: bool, link: &mut Link) -> Result<(), AmqpError> {
+        if !requeue {
+            return Err(AmqpError::not_implemented("requeue=false"));
+        }
+        for held in self.unacked.take_all() {
+            link.settlements.add(held, Outcome::Requeue);
+        }
+        self.reply(replies.then_some(Method::BasicRecoverOk {}), link);
+        Ok(())
+    }
 }
 
 /// Verdicts of one call, gathered so that each queue hears of its own at once.
