@@ -4,8 +4,9 @@
 //! already shows every change it has decided, so two requests in flight cannot both take one name.
 
 use super::catalog::{
-    Binding, Catalog, CatalogError, CatalogReply, CatalogRequest, Change, Destination, Exchange, Topic, records_log,
+    Binding, Catalog, CatalogError, CatalogRequest, Change, Destination, Exchange, Topic, records_log,
 };
+use super::command::CatalogReply;
 use super::context::Random;
 use super::topic_config;
 
@@ -100,6 +101,11 @@ impl Authority {
             self.decided.apply(change);
         }
         Ok((changes, reply))
+    }
+
+    /// The catalog that shows everything decided.
+    pub fn decided(&self) -> &Catalog {
+        &self.decided
     }
 
     /// What the last run left that does not survive a restart.

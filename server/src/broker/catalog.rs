@@ -177,6 +177,10 @@ pub enum Change {
     ProducerIds {
         below: i64,
     },
+    /// Partitions have had numbers below this one. Needed in snapshots, when the last of them are deleted.
+    Numbers {
+        below: u64,
+    },
 }
 
 /// The state.

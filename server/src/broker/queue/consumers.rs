@@ -7,7 +7,7 @@
 //! have none is not in the rings and costs nothing.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use ringmain_engine::format::record::Record;
 
@@ -84,6 +84,9 @@ fn size_of_record(record: &Record) -> usize {
 #[derive(Debug, Default)]
 pub struct Consumers {
     members: BTreeMap<u32, Member>,
+    by_ticket: HashMap<(SessionId, u64), u32>,
+    /// How many read by offset.
+    cursors_count: u32,
     /// By priority, highest first.
     rings: BTreeMap<Reverse<i32>, VecDeque<u32>>,
     /// Those that were given something in this turn.
@@ -132,6 +135,8 @@ impl Consumers {
             cursor,
         };
         self.members.insert(serial, member);
+        self.by_ticket.insert((session, ticket), serial);
+        self.cursors_count += u32::from(by_offset);
         if !by_offset && self.active.is_none() {
             self.active = Some(serial);
         }
@@ -142,6 +147,8 @@ impl Consumers {
     /// Takes one out. Whoever is next becomes the active one.
     pub fn remove(&mut self, serial: u32) -> Option<Member> {
         let member = self.members.remove(&serial)?;
+        self.by_ticket.remove(&(member.session, member.ticket));
+        self.cursors_count -= u32::from(member.cursor.is_some());
         if let Some(ring) = self.rings.get_mut(&Reverse(member.priority)) {
             ring.retain(|found| *found != serial);
             if ring.is_empty() {
@@ -160,8 +167,7 @@ impl Consumers {
 
     /// The serial of a session's consumer.
     pub fn find(&self, session: SessionId, ticket: u64) -> Option<u32> {
-        let is_it = |member: &Member| member.session == session && member.ticket == ticket;
-        self.members.iter().find(|(_, member)| is_it(member)).map(|(serial, _)| *serial)
+        self.by_ticket.get(&(session, ticket)).copied()
     }
 
     /// All serials, oldest first.
@@ -180,9 +186,11 @@ impl Consumers {
         self.members.get_mut(&serial)
     }
 
-    /// All of them, oldest first.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
-        self.members.iter_mut().map(|(serial, member)| (*serial, member))
+    /// Those that read by offset, oldest first. Costs nothing where there are none.
+    pub fn cursors_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
+        let members = (self.cursors_count > 0).then(|| self.members.iter_mut());
+        let members = members.into_iter().flatten().filter(|(_, member)| member.cursor.is_some());
+        members.map(|(serial, member)| (*serial, member))
     }
 
     /// One of its deliveries is settled or has come back.

@@ -147,7 +147,10 @@ impl Queue {
         self.log_start = log_start;
         self.shared.settle_ready(0..log_start);
         self.forget_doomed_below(log_start);
-        for (_, member) in self.consumers.iter_mut() {
+        if let Some(from) = self.shared.unmeasured() {
+            self.shared.measure(from, (from..log_start).map(|_| 0));
+        }
+        for (_, member) in self.consumers.cursors_mut() {
             if let Some(cursor) = &mut member.cursor {
                 cursor.next = cursor.next.max(log_start);
             }
@@ -181,7 +184,7 @@ impl Queue {
     }
 
     /// Does everything that became possible since the last time. To be called once after any number of other
-    /// calls; nothing but direct answers goes out before.
+    /// calls; nothing but direct answers goes out before. What it put into `out` must be taken before the next.
     pub fn flush(&mut self, now: Now, out: &mut QueueOutput) {
         if self.settings.expires_ms.is_some() && self.consumers.count() > 0 {
             self.unused_since_us = None;
@@ -193,9 +196,7 @@ impl Queue {
             self.serve(now, out);
         }
         self.serve_cursors(out);
-        for (session, ticket, deliveries) in self.consumers.take_outgoing() {
-            out.answer(session, ticket, Event::Deliver(deliveries));
-        }
+        self.send_deliveries(out);
         self.letters.take_outgoing(out);
         self.plan_read(now, out);
         self.flush_state(out);
@@ -240,6 +241,12 @@ impl Queue {
     /// The first record that is not settled.
     pub fn floor(&self) -> Offset {
         self.shared.floor()
+    }
+
+    fn send_deliveries(&mut self, out: &mut QueueOutput) {
+        for (session, ticket, deliveries) in self.consumers.take_outgoing() {
+            out.answer(session, ticket, Event::Deliver(deliveries));
+        }
     }
 
     fn flush_state(&mut self, out: &mut QueueOutput) {

@@ -106,7 +106,7 @@ impl Queue {
     fn take_for_cursors(&mut self, from: Offset, data: &ReadData) -> bool {
         let mut window = Window::default();
         let progress = window.fill(from, data.batches.clone());
-        for (_, member) in self.consumers.iter_mut() {
+        for (_, member) in self.consumers.cursors_mut() {
             if let Some(cursor) = &mut member.cursor
                 && !cursor.seeking
                 && window.covers(cursor.next)
@@ -177,7 +177,7 @@ impl Queue {
             wishes.push((Purpose::Sizes, offset, READ_BYTES));
         }
         let end = self.shared.durable_end();
-        for (serial, member) in self.consumers.iter_mut() {
+        for (serial, member) in self.consumers.cursors_mut() {
             let has_room = member.has_room();
             if let Some(cursor) = &member.cursor
                 && has_room

@@ -97,10 +97,6 @@ impl Queue {
     }
 
     fn remove_consumer(&mut self, serial: u32, out: &mut QueueOutput) {
-        // What it was given in this very turn must not be lost with it.
-        for (session, ticket, deliveries) in self.consumers.take_outgoing() {
-            out.answer(session, ticket, Event::Deliver(deliveries));
-        }
         self.consumers.remove(serial);
         if self.settings.auto_delete && self.consumers.count() == 0 {
             out.delete_me = true;
@@ -115,6 +111,8 @@ impl Queue {
         }
         self.gets.push_back(get);
         self.serve(now, out);
+        // What consumers got beside it goes out before any command that could settle it unseen.
+        self.send_deliveries(out);
     }
 
     /// Answers everybody who waits for a record that there is none to be had.

@@ -57,13 +57,13 @@ impl Queue {
         let Some(cursor) = &mut member.cursor else { return };
         cursor.seeking = false;
         // A log that cannot be searched by time is read from where new records arrive, not from years ago.
-        cursor.next = result.ok().and_then(|sought| sought.offset).unwrap_or(end);
+        cursor.next = result.ok().and_then(|sought| sought.offset).unwrap_or(end).max(self.log_start);
     }
 
     /// Gives every consumer that reads by offset what it has room for and what is there.
     pub(super) fn serve_cursors(&mut self, out: &mut QueueOutput) {
         let mut served = Vec::new();
-        for (serial, member) in self.consumers.iter_mut() {
+        for (serial, member) in self.consumers.cursors_mut() {
             while member.has_room()
                 && let Some(cursor) = &mut member.cursor
                 && !cursor.seeking
@@ -97,7 +97,7 @@ impl Queue {
         session: crate::broker::command::SessionId,
         range: std::ops::Range<Offset>,
     ) {
-        for (_, member) in self.consumers.iter_mut().filter(|(_, member)| member.session == session) {
+        for (_, member) in self.consumers.cursors_mut().filter(|(_, member)| member.session == session) {
             if let Some(cursor) = &mut member.cursor {
                 let count = cursor.held.remove(range.clone());
                 member.unsettled -= u32::try_from(count).unwrap_or(u32::MAX).min(member.unsettled);
