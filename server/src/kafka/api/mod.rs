@@ -3,6 +3,8 @@
 //! Handlers know messages, the catalog and commands. They know no socket, and keep nothing between requests.
 
 pub mod api_versions;
+
+// Records, and where they are.
 pub mod clip;
 pub mod fetch;
 pub mod init_producer_id;
@@ -12,6 +14,19 @@ pub mod offset_for_leader_epoch;
 pub mod partition;
 pub mod produce;
 
+// Consumer groups.
+pub mod delete_groups;
+pub mod describe_groups;
+pub mod find_coordinator;
+mod group_call;
+pub mod heartbeat;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod sync_group;
+
 // Administration of topics and of the broker.
 pub mod create_topics;
 pub mod delete_topics;
@@ -20,3 +35,5 @@ pub mod describe_configs;
 
 #[cfg(test)]
 mod administration_tests;
+#[cfg(test)]
+mod group_tests;

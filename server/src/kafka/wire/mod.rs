@@ -35,4 +35,8 @@ pub mod describe_cluster;
 pub mod describe_configs;
 
 #[cfg(test)]
+mod group_tests;
+#[cfg(test)]
+mod message_tests;
+#[cfg(test)]
 mod tests;
