@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::Tool;
 use super::client::BOOTSTRAP;
 use super::consume::{Consume, FORMAT_HELP, Format, From};
+use super::group::GroupCommand;
 use super::produce::Produce;
 use super::topic::TopicCommand;
 use crate::config::options::OPTIONS;
@@ -44,6 +45,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             paths: found.get_many("dir").into_iter().flatten().cloned().collect(),
         }),
         Some(("topic", found)) => topic(found),
+        Some(("group", found)) => group(found),
         Some(("produce", found)) => Some(Invocation::Tool(produce(found))),
         Some(("consume", found)) => Some(Invocation::Tool(consume(found))),
         Some(("config", found)) => config(found),
@@ -64,6 +66,7 @@ fn grammar() -> Command {
         .subcommand(topic_grammar())
         .subcommand(produce_grammar())
         .subcommand(consume_grammar())
+        .subcommand(group_grammar())
         .subcommand(
             Command::new("inspect")
                 .about("Show what lies in a data directory, offline")
@@ -115,6 +118,25 @@ fn topic_grammar() -> Command {
                 .args([name(), bootstrap()]),
         )
         .subcommand(Command::new("delete").about("Delete a topic").args([name(), bootstrap()]))
+}
+
+fn group_grammar() -> Command {
+    let name = || Arg::new("name").value_name("GROUP").required(true);
+    Command::new("group")
+        .about("List, describe and delete consumer groups of a running server")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("list").about("Print the names of all groups, with their states").arg(bootstrap()),
+        )
+        .subcommand(
+            Command::new("describe")
+                .about("Print a group's members, what it has committed and how much it has not read")
+                .args([name(), bootstrap()]),
+        )
+        .subcommand(
+            Command::new("delete").about("Delete a group without members").args([name(), bootstrap()]),
+        )
 }
 
 fn produce_grammar() -> Command {
@@ -171,6 +193,18 @@ fn topic(found: &ArgMatches) -> Option<Invocation> {
         _ => return None,
     };
     Some(Invocation::Tool(Tool::Topic { command, bootstrap: text(found, "bootstrap") }))
+}
+
+fn group(found: &ArgMatches) -> Option<Invocation> {
+    let (what, found) = found.subcommand()?;
+    let name = || found.get_one::<String>("name").cloned();
+    let command = match what {
+        "list" => GroupCommand::List,
+        "describe" => GroupCommand::Describe { name: name()? },
+        "delete" => GroupCommand::Delete { name: name()? },
+        _ => return None,
+    };
+    Some(Invocation::Tool(Tool::Group { command, bootstrap: text(found, "bootstrap") }))
 }
 
 fn produce(found: &ArgMatches) -> Tool {
@@ -296,6 +330,8 @@ mod tests {
             tool("ringmain topic create t --partitions 3 --config a=1=2 --config b= --bootstrap h:1"),
             Tool::Topic { command, bootstrap: "h:1".into() }
         );
+        let command = GroupCommand::Describe { name: "g".into() };
+        assert_eq!(tool("ringmain group describe g"), Tool::Group { command, bootstrap: BOOTSTRAP.into() });
         let produce = Produce { topic: "t".into(), key_separator: Some(":".into()), partition: Some(2) };
         assert_eq!(
             tool("ringmain produce t --key-separator : --partition 2"),

@@ -130,6 +130,8 @@ fn reason(code: i16) -> String {
         38 => "no such replication factor",
         40 => "a setting is not known or has no such value",
         56 => "the server cannot reach its disk",
+        68 => "the group has members",
+        69 => "no such group",
         _ => return format!("the server answered error {code}"),
     };
     words.to_string()

@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod consume;
+mod group;
 mod produce;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 pub use args::{Invocation, parse};
 pub use consume::Consume;
+pub use group::GroupCommand;
 pub use produce::Produce;
 pub use topic::TopicCommand;
 
@@ -37,6 +39,10 @@ pub enum Tool {
         command: TopicCommand,
         bootstrap: String,
     },
+    Group {
+        command: GroupCommand,
+        bootstrap: String,
+    },
     Produce {
         produce: Produce,
         bootstrap: String,
@@ -55,6 +61,7 @@ pub fn run(tool: Tool) -> ExitCode {
             return print_config(&flags, effective, with_origin);
         }
         Tool::Topic { command, bootstrap } => topic::run(command, &bootstrap, &mut out),
+        Tool::Group { command, bootstrap } => group::run(command, &bootstrap, &mut out),
         Tool::Produce { produce, bootstrap } => {
             let mut produced = 0;
             let done = produce::run(&produce, &bootstrap, io::stdin().lock(), &mut produced);

@@ -11,19 +11,26 @@ use ringmain_engine::format::batch;
 
 use super::client::ClientError;
 use super::consume::{self, Consume};
+use super::group::{self, GroupCommand};
 use super::produce::{self, Produce};
 use super::topic::{self, TopicCommand};
 use crate::kafka::wire::create_topics::{CreateTopicsRequest, CreateTopicsResponse, CreatedTopic};
+use crate::kafka::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::kafka::wire::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic};
 use crate::kafka::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResponse, DescribedConfig, DescribedResource,
 };
+use crate::kafka::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 use crate::kafka::wire::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
 use crate::kafka::wire::frame::{self, Front};
+use crate::kafka::wire::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use crate::kafka::wire::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 use crate::kafka::wire::metadata::{MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic};
+use crate::kafka::wire::offset_fetch::{
+    FetchedGroup, FetchedPartition, FetchedTopic, OffsetFetchRequest, OffsetFetchResponse,
+};
 use crate::kafka::wire::produce::{
     ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
 };
@@ -79,6 +86,25 @@ fn answer(header: &RequestHeader, reader: &mut Reader, writer: &mut Writer, topi
         1 => fetched(FetchRequest::decode(reader, version).unwrap(), topics).encode(writer, version),
         2 => offsets(ListOffsetsRequest::decode(reader, version).unwrap(), topics).encode(writer, version),
         3 => metadata(MetadataRequest::decode(reader, version).unwrap(), topics).encode(writer, version),
+        9 => committed(OffsetFetchRequest::decode(reader, version).unwrap()).encode(writer, version),
+        15 => {
+            described_group(DescribeGroupsRequest::decode(reader, version).unwrap()).encode(writer, version)
+        }
+        16 => {
+            ListGroupsRequest::decode(reader, version).unwrap();
+            let listed = |name: &str| ListedGroup {
+                group_id: name.to_string(),
+                group_state: "Empty".to_string(),
+                ..Default::default()
+            };
+            let groups = vec![listed("h"), listed("g")];
+            ListGroupsResponse { groups, ..Default::default() }.encode(writer, version);
+        }
+        42 => {
+            let groups = DeleteGroupsRequest::decode(reader, version).unwrap().groups;
+            let results = groups.into_iter().map(|group| (group, 68)).collect();
+            DeleteGroupsResponse { results, ..Default::default() }.encode(writer, version);
+        }
         19 => created(CreateTopicsRequest::decode(reader, version).unwrap(), topics).encode(writer, version),
         20 => deleted(DeleteTopicsRequest::decode(reader, version).unwrap(), topics).encode(writer, version),
         32 => described(DescribeConfigsRequest::decode(reader, version).unwrap()).encode(writer, version),
@@ -192,6 +218,21 @@ fn described(request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     DescribeConfigsResponse { results: vec![result], ..Default::default() }
 }
 
+fn committed(request: OffsetFetchRequest) -> OffsetFetchResponse {
+    assert_eq!(request.groups[0].topics, None);
+    let partitions = vec![FetchedPartition { partition: 2, offset: 3, ..Default::default() }];
+    let topics = vec![FetchedTopic { name: "t".to_string(), partitions, ..Default::default() }];
+    let groups = vec![FetchedGroup { topics, ..Default::default() }];
+    OffsetFetchResponse { groups, ..Default::default() }
+}
+
+fn described_group(request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let group_id = request.groups[0].clone();
+    let group_state = if group_id == "g" { "Empty" } else { "Dead" }.to_string();
+    let groups = vec![DescribedGroup { group_id, group_state, ..Default::default() }];
+    DescribeGroupsResponse { groups, ..Default::default() }
+}
+
 fn consumed(server: &Server, from: &str, count: u64, format: &str) -> Result<String, ClientError> {
     let (from, format) = (from.parse().unwrap(), format.parse().unwrap());
     let mut out = Vec::new();
@@ -248,6 +289,27 @@ fn topics_are_created_listed_described_and_deleted() {
     let gone = run(TopicCommand::Delete { name: name() }).unwrap_err().to_string();
     assert_eq!(gone, "t: no such topic or partition");
     assert!(run(TopicCommand::Describe { name: name() }).is_err());
+    server.thread.join().unwrap();
+}
+
+#[test]
+fn groups_are_listed_described_and_deleted() {
+    let server = Server::start(5);
+    let produce = Produce { topic: "t".to_string(), key_separator: None, partition: Some(2) };
+    produce::run(&produce, &server.address, &b"1\n2\n3\n4\n5\n"[..], &mut 0).unwrap();
+    let run = |command| {
+        let mut out = Vec::new();
+        group::run(command, &server.address, &mut out)?;
+        Ok::<String, ClientError>(String::from_utf8(out).unwrap())
+    };
+    let name = |name: &str| name.to_string();
+    assert_eq!(run(GroupCommand::List).unwrap(), "g Empty\nh Empty\n");
+    let described = "group g\nstate Empty\ntopic t partition 2 committed 3 end 5 lag 2\n";
+    assert_eq!(run(GroupCommand::Describe { name: name("g") }).unwrap(), described);
+    let gone = run(GroupCommand::Describe { name: name("none") }).unwrap_err().to_string();
+    assert_eq!(gone, "none: no such group");
+    let refused = run(GroupCommand::Delete { name: name("g") }).unwrap_err().to_string();
+    assert_eq!(refused, "g: the group has members");
     server.thread.join().unwrap();
 }
 
