@@ -4,7 +4,10 @@
 
 pub mod catalog;
 pub mod command;
+pub mod compression;
 pub mod context;
 pub mod groups;
+pub mod metrics;
 pub mod queue;
 pub mod settings;
+pub mod topic_config;
