@@ -12,6 +12,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from broker import host_and_port
 
 READ_SECONDS = 30
+# librdkafka reports every failed reconnect at level 3, twenty times a second while a broker restarts.
+QUIET = {"log_level": 2}
 
 
 def unique(name):
@@ -21,7 +23,7 @@ def unique(name):
 # Kafka
 
 def admin_client(kafka):
-    return AdminClient({"bootstrap.servers": kafka})
+    return AdminClient({"bootstrap.servers": kafka, **QUIET})
 
 
 def create_topic(kafka, partitions=1, name="topic", **config):
@@ -43,7 +45,7 @@ def produce(kafka, topic, records, **config):
                 places[place] = (message.partition(), message.offset())
         return report
 
-    producer = Producer({"bootstrap.servers": kafka, **config})
+    producer = Producer({"bootstrap.servers": kafka, **QUIET, **config})
     for place, record in enumerate(records):
         while True:
             try:
@@ -60,7 +62,7 @@ def produce(kafka, topic, records, **config):
 
 def consumer(kafka, group=None, **config):
     return Consumer({"bootstrap.servers": kafka, "group.id": group or unique("group"), "enable.auto.commit": False,
-                     "auto.offset.reset": "earliest", **{k.replace("_", "."): v for k, v in config.items()}})
+                     "auto.offset.reset": "earliest", **QUIET, **{k.replace("_", "."): v for k, v in config.items()}})
 
 
 def take(reader, count, seconds=READ_SECONDS):

@@ -177,9 +177,15 @@ def log_in(peer, channel=1):
     return struct.unpack(">HIH", tune[:8])
 
 
+TAKEN = -1
+
+
 def refusal(peer):
-    """How the peer ended it: the reply code of connection.close or channel.close, or 0 for a plain close."""
+    """How the peer ended it: the reply code of connection.close or channel.close, 0 for a plain close, or TAKEN
+    if it declared a queue instead."""
     while (got := read_method(peer)) is not None:
+        if got[:2] == (50, 11):
+            return TAKEN
         if got[:2] in ((10, 50), (20, 40)):
             return struct.unpack_from(">H", got[2])[0]
     return 0
