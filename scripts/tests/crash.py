@@ -243,8 +243,8 @@ class Crash:
 
     def check(self, reported, confirmed):
         self.reader.read_to_end()
-        wrong = [*missing_records(self.producers, self.reader, reported), *missing_messages(confirmed, self.worker)]
-        return wrong + self.collect_errors()
+        missing = [*missing_records(self.producers, self.reader, reported), *missing_messages(confirmed, self.worker)]
+        return self.collect_errors() + missing
 
     def collect_errors(self):
         wrong = []

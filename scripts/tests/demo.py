@@ -63,6 +63,8 @@ def make_files(directory, size):
                     numbered.write(b"%09d\t%s\n" % (number, line))
                     written += len(line) + 1
                     number += 1
+                    if written >= size:
+                        break
                 if written >= size:
                     break
             assert written > before, f"no readable text in {' '.join(SOURCES)}"

@@ -62,7 +62,8 @@ def test_large_records(kafka):
     topic = create_topic(kafka, partitions=2)
     noise = random.Random(7)
     values = [noise.randbytes(size) for size in (1_000_000, 999_999, 65_536, 65_535, 4096, 4095, 1, 1_000_000)]
-    produce(kafka, topic, [{"value": v, "partition": n % 2} for n, v in enumerate(values)])
+    produce(kafka, topic, [{"value": v, "partition": n % 2} for n, v in enumerate(values)],
+            **{"message.max.bytes": 1_040_000})
     for partition in (0, 1):
         mine = values[partition::2]
         got = read_partition(kafka, topic, len(mine), partition)
