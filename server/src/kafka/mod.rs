@@ -46,9 +46,15 @@ pub const API_VERSIONS_KEY: i16 = 18;
 #[rustfmt::skip]
 pub const APIS: &[Api] = &[
     //   key  name                     advertised served flexible  handler
+    row(  0, "produce",                 0, 3, 13,     9, api::produce::handle),
+    row(  1, "fetch",                   4, 4, 18,    12, api::fetch::handle),
+    row(  2, "list_offsets",            1, 1, 11,     6, api::list_offsets::handle),
+    row(  3, "metadata",                0, 0, 13,     9, api::metadata::handle),
     row( 18, "api_versions",            0, 0,  4,     3, api::api_versions::handle),
     row( 19, "create_topics",           2, 2,  7,     5, api::create_topics::handle),
     row( 20, "delete_topics",           1, 1,  6,     4, api::delete_topics::handle),
+    row( 22, "init_producer_id",        0, 0,  5,     2, api::init_producer_id::handle),
+    row( 23, "offset_for_leader_epoch", 2, 2,  4,     4, api::offset_for_leader_epoch::handle),
     row( 32, "describe_configs",        1, 1,  4,     4, api::describe_configs::handle),
     row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
 ];
