@@ -1,8 +1,8 @@
-"""Connections: log-in, names made by the server, exclusive and auto-delete queues, heartbeats, channels, replies."""
+"""Connections: log-in, names made by the server, exclusive and auto-delete queues, heartbeats, channels."""
 import pika
 
 from broker import host_and_port, until
-from clients import Amqp, connect, deliveries, drain, get, publish, queue, unique
+from clients import Amqp, connect, drain, get, publish, queue, unique
 
 
 def test_wrong_passwords_and_virtual_hosts(amqp):
@@ -84,19 +84,3 @@ def test_channels_are_independent(amqp):
     reopened = connection.channel(channel_number=7)
     assert reopened.queue_declare(name, passive=True).method.message_count == 0
     connection.close()
-
-
-def test_direct_reply(amqp):
-    with Amqp(amqp, confirms=False) as client, Amqp(amqp) as server:
-        work, answers = queue(server), []
-        client.basic_consume("amq.rabbitmq.reply-to", lambda ch, m, p, body: answers.append((p.correlation_id, body)), auto_ack=True)
-        publish(client, work, "2+2", reply_to="amq.rabbitmq.reply-to", correlation_id="1")
-        method, properties, _ = deliveries(server, work, 1)[0]
-        server.basic_ack(method.delivery_tag)
-        server.cancel()
-        publish(server, properties.reply_to, "4", correlation_id=properties.correlation_id)
-        for _ in range(100):
-            client.connection.process_data_events(0.05)
-            if answers:
-                break
-        assert answers == [("1", b"4")], answers

@@ -1,4 +1,6 @@
 """Messages that end: TTL, dead letters and their history, limits, queues that expire."""
+import pika
+
 from broker import until
 from clients import Amqp, drain, get, publish, queue, ready, unique
 
@@ -64,7 +66,6 @@ def test_an_unused_queue_expires(amqp):
         other = channel.connection.channel()
 
         def gone():
-            nonlocal other
             # Passive declares count as use, so look at it only after twice its life.
             channel.connection.sleep(0.5)
             try:
@@ -75,6 +76,18 @@ def test_an_unused_queue_expires(amqp):
                 return True
 
         until(gone, 10, "the queue is gone")
+
+
+def test_a_full_queue_can_refuse_instead(amqp):
+    with Amqp(amqp) as channel:
+        name = queue(channel, x_max_length=2, x_overflow="reject-publish")
+        refused = 0
+        for n in range(4):
+            try:
+                publish(channel, name, str(n))
+            except pika.exceptions.NackError:
+                refused += 1
+        assert refused == 2 and drain(channel, name) == ["0", "1"]
 
 
 def test_zero_ttl_reaches_a_waiting_consumer(amqp):

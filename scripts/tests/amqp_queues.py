@@ -221,3 +221,37 @@ def test_transient_queues_work_the_same(amqp):
         name = queue(channel, durable=False)
         publish(channel, name, "x", delivery_mode=1)
         assert drain(channel, name) == ["x"]
+
+
+def test_priorities_go_first(amqp):
+    with Amqp(amqp) as channel:
+        name = queue(channel, x_max_priority=5)
+        for n, priority in enumerate((1, 5, None, 3, 5, 9)):
+            publish(channel, name, str(n), priority=priority)
+        assert drain(channel, name) == ["1", "4", "5", "3", "0", "2"], "above the highest counts as the highest"
+
+
+def test_one_consumer_is_active_at_a_time(amqp):
+    with Amqp(amqp) as channel:
+        name, got = queue(channel, x_single_active_consumer=True), {"first": 0, "second": 0}
+        connections = {who: connect(amqp) for who in got}
+        for who, connection in connections.items():
+            def on_message(ch, method, _, body, who=who):
+                got[who] += 1
+                ch.basic_ack(method.delivery_tag)
+
+            connection.channel().basic_consume(name, on_message)
+
+        def pump():
+            for connection in connections.values():
+                connection.process_data_events(0.02)
+            return sum(got.values())
+
+        for n in range(10):
+            publish(channel, name, str(n))
+        until(lambda: pump() == 10, 10, "ten deliveries")
+        assert got == {"first": 10, "second": 0}, got
+        connections.pop("first").close()
+        publish(channel, name, "x")
+        until(lambda: pump() == 11, 10, "the next consumer takes over")
+        connections["second"].close()

@@ -11,7 +11,6 @@ After every restart, while the load goes on, must hold:
 """
 import argparse
 import random
-import sys
 import threading
 import time
 

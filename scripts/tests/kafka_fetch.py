@@ -4,7 +4,7 @@ import time
 
 from confluent_kafka import OFFSET_END, KafkaError, TopicPartition
 
-from clients import admin_client, consumer, create_topic, nothing_more, produce, read_partition, take
+from clients import consumer, create_topic, nothing_more, produce, read_partition, take
 
 
 def test_replay_by_offset(kafka):
@@ -58,18 +58,6 @@ def test_an_offset_beyond_the_end_is_reset(kafka):
         assert time.monotonic() < deadline, "no error for an offset beyond the end"
     assert event.error() and event.error().code() == KafkaError._AUTO_OFFSET_RESET, event.error()
     strict.close()
-
-
-def test_deleted_records_stay_deleted(kafka):
-    topic = create_topic(kafka)
-    produce(kafka, topic, [{"value": str(n)} for n in range(100)], **{"batch.num.messages": 10})
-    place = TopicPartition(topic, 0, 40)
-    assert admin_client(kafka).delete_records([place])[place].result(15).low_watermark == 40
-    reader = consumer(kafka)
-    assert reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=10) == (40, 100)
-    reader.assign([TopicPartition(topic, 0, 40)])
-    assert [m.offset() for m in take(reader, 60)] == list(range(40, 100))
-    reader.close()
 
 
 def test_a_waiting_fetch_is_answered_by_the_record_not_by_the_clock(kafka):

@@ -1,6 +1,6 @@
 """Topics as the admin client sees them: create, describe, list, delete, and the errors of each."""
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import ConfigResource, NewPartitions, NewTopic
+from confluent_kafka.admin import ConfigResource, NewTopic
 
 from broker import until
 from clients import admin_client, create_topic, produce, read_partition, unique
@@ -54,15 +54,6 @@ def test_a_deleted_topic_is_gone_and_comes_back_empty(kafka):
     assert error_of(admin.create_topics([NewTopic(topic, 1, 1)])[topic]) is None
     assert produce(kafka, topic, [{"value": "new"}]) == [(0, 0)]
     assert read_partition(kafka, topic, 1)[0].value() == b"new"
-
-
-def test_partitions_can_be_added(kafka):
-    admin, topic = admin_client(kafka), create_topic(kafka, partitions=2)
-    produce(kafka, topic, [{"value": "x", "partition": 1}])
-    assert error_of(admin.create_partitions([NewPartitions(topic, 5)])[topic]) is None
-    until(lambda: len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == 5, 10, "five partitions")
-    assert produce(kafka, topic, [{"value": "y", "partition": 4}]) == [(4, 0)]
-    assert error_of(admin.create_partitions([NewPartitions(topic, 3)])[topic]) == KafkaError.INVALID_PARTITIONS
 
 
 def test_many_partitions(kafka):
