@@ -259,7 +259,7 @@ mod tests {
                 let found = records_of(&with_records(codec, &compressed[..cut]));
                 assert!(found.is_err() || found.is_ok_and(|found| records.starts_with(&found)));
             }
-            for bit in 0..compressed.len() * 8 {
+            for bit in (0..compressed.len() * 8).step_by(5) {
                 let mut broken = compressed.clone();
                 broken[bit / 8] ^= 1 << (bit % 8);
                 let _ = records_within(&with_records(codec, &broken), 1 << 16);

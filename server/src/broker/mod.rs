@@ -226,6 +226,11 @@ impl Broker {
         self.groups.next_deadline_us().into_iter().chain(self.queues.next_deadline_us()).min()
     }
 
+    /// When [`Broker::commit`] has something to do though nothing was gathered.
+    pub fn next_seal_us(&self) -> Option<u64> {
+        self.shard.next_deadline_us()
+    }
+
     /// Sends what was gathered to the device, noting how long that takes.
     pub fn commit(&mut self, now: Now) {
         let before = self.shard.is_writing();
