@@ -223,14 +223,6 @@ def test_transient_queues_work_the_same(amqp):
         assert drain(channel, name) == ["x"]
 
 
-def test_priorities_go_first(amqp):
-    with Amqp(amqp) as channel:
-        name = queue(channel, x_max_priority=5)
-        for n, priority in enumerate((1, 5, None, 3, 5, 9)):
-            publish(channel, name, str(n), priority=priority)
-        assert drain(channel, name) == ["1", "4", "5", "3", "0", "2"], "above the highest counts as the highest"
-
-
 def test_one_consumer_is_active_at_a_time(amqp):
     with Amqp(amqp) as channel:
         name, got = queue(channel, x_single_active_consumer=True), {"first": 0, "second": 0}

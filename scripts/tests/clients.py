@@ -29,7 +29,8 @@ def admin_client(kafka):
 def create_topic(kafka, partitions=1, name="topic", **config):
     topic = unique(name)
     new = NewTopic(topic, partitions, 1, config={k: str(v) for k, v in config.items()})
-    admin_client(kafka).create_topics([new])[topic].result(15)
+    admin = admin_client(kafka)  # a client that is not kept is destroyed with its request
+    admin.create_topics([new])[topic].result(15)
     return topic
 
 
@@ -113,8 +114,11 @@ class Amqp:
         return self.channel
 
     def __exit__(self, *_):
-        if self.connection.is_open:
-            self.connection.close()
+        try:
+            if self.connection.is_open:
+                self.connection.close()
+        except pika.exceptions.AMQPError:
+            pass  # the broker was ended in between
 
 
 def queue(channel, name="queue", durable=True, **arguments):

@@ -29,7 +29,8 @@ def test_created_topics_are_listed_and_described(kafka):
 def test_topic_configuration(kafka):
     topic = create_topic(kafka, **{"retention.ms": 123456789})
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    entries = admin_client(kafka).describe_configs([resource])[resource].result(15)
+    admin = admin_client(kafka)
+    entries = admin.describe_configs([resource])[resource].result(15)
     assert entries["retention.ms"].value == "123456789", entries["retention.ms"].value
     assert "cleanup.policy" in entries
 

@@ -43,7 +43,8 @@ def test_an_idempotent_producer_goes_on(kafka, broker):
 def test_a_deleted_topic_stays_deleted(kafka, broker):
     topic, kept = create_topic(kafka), create_topic(kafka)
     produce(kafka, topic, [{"value": "x"}])
-    admin_client(kafka).delete_topics([topic])[topic].result(15)
+    admin = admin_client(kafka)
+    admin.delete_topics([topic])[topic].result(15)
     broker.kill()
     broker.start()
     topics = admin_client(kafka).list_topics(timeout=10).topics
