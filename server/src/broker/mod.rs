@@ -23,8 +23,8 @@ mod queues;
 pub mod settings;
 mod start;
 mod state_log;
-mod topology;
 pub mod topic_config;
+mod topology;
 
 use std::collections::HashMap;
 

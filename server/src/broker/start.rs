@@ -11,8 +11,8 @@ use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Ticket};
 
 use super::catalog::{
-    CATALOG_LOG, Catalog, FIRST_NUMBER, GROUP_LOGS, QueueSettings, ROLE_BITS, ROLE_RECORDS, ROLE_SETTLEMENTS, group_log,
-    settlements_of, shard_of,
+    CATALOG_LOG, Catalog, FIRST_NUMBER, GROUP_LOGS, QueueSettings, ROLE_BITS, ROLE_RECORDS, ROLE_SETTLEMENTS,
+    group_log, settlements_of, shard_of,
 };
 use super::queue::Queue;
 use super::{Broker, change};

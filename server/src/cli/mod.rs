@@ -8,11 +8,11 @@ mod args;
 mod client;
 mod consume;
 mod group;
+pub mod inspect;
 mod produce;
 #[cfg(test)]
 mod tests;
 mod topic;
-pub mod inspect;
 pub mod verify;
 
 use std::io;

@@ -126,7 +126,8 @@ impl Connection {
 
     /// Bytes that were left because the session had too much in flight are offered again.
     pub fn offer_input(&mut self, cx: &mut Context<'_>) {
-        if !self.receiving && !self.input.is_empty() && front!(&self.front, session => session.wants_input()) {
+        if !self.receiving && !self.input.is_empty() && front!(&self.front, session => session.wants_input())
+        {
             front!(&mut self.front, session => session.on_bytes(&mut self.input, cx));
         }
     }

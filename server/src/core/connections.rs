@@ -12,10 +12,10 @@ use ringmain_engine::types::Now;
 
 use super::connection::{Connection, Protocol};
 use super::{Core, PLAIN, RECEIVE, SEND};
+use crate::broker::SOCKET_SLOTS_MAX;
 use crate::broker::command::SessionId;
 use crate::broker::context::Context;
 use crate::broker::metrics::Metrics;
-use crate::broker::SOCKET_SLOTS_MAX;
 
 /// The connections.
 pub struct Connections {
@@ -143,7 +143,9 @@ impl Connections {
         }
         for slot in std::mem::take(&mut self.touched) {
             self.note_wake(slot);
-            let Some(connection) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
+            let Some(connection) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
+                continue;
+            };
             let index = SessionId { core: self.core, slot, generation: connection.generation }.pack();
             if let Some(op) = connection.next_send() {
                 wanted.push((Token { space: SEND, index }, op));

@@ -30,7 +30,9 @@ pub struct Drain {
 enum Phase {
     #[default]
     Running,
-    Finishing { until_us: u64 },
+    Finishing {
+        until_us: u64,
+    },
     Closed,
     Drained,
     Stopped,
@@ -81,14 +83,14 @@ impl Core {
         self.broker.shard().hasten_seal();
         let quiet = self.broker.shard().is_quiet() && !self.post.is_waiting();
         match self.drain.phase {
-            Phase::Finishing { until_us } => {
-                if (quiet && self.connections.are_drained()) || now.monotonic_us >= until_us {
-                    for id in self.connections.ids() {
-                        self.lost(id, now);
-                    }
-                    self.work(now);
-                    self.drain.phase = Phase::Closed;
+            Phase::Finishing { until_us }
+                if (quiet && self.connections.are_drained()) || now.monotonic_us >= until_us =>
+            {
+                for id in self.connections.ids() {
+                    self.lost(id, now);
                 }
+                self.work(now);
+                self.drain.phase = Phase::Closed;
             }
             Phase::Closed if quiet => {
                 self.drain.phase = Phase::Drained;

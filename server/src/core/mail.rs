@@ -27,7 +27,11 @@ pub enum Mail {
     Answer(Answer),
     Notice(Notice),
     /// A new connection, to be served by the receiver.
-    Connection { socket: Descriptor, peer: SocketAddr, protocol: Protocol },
+    Connection {
+        socket: Descriptor,
+        peer: SocketAddr,
+        protocol: Protocol,
+    },
     /// Stop taking input and finish what is in flight.
     Drain,
     /// To the first core: the sender has finished.

@@ -106,7 +106,11 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
         let ready = ready.clone();
         let thread = std::thread::Builder::new()
             .name(format!("core-{}", threads.len()))
-            .spawn(move || run::run(core, processor, || drop(ready.wait())))
+            .spawn(move || {
+                run::run(core, processor, || {
+                    ready.wait();
+                });
+            })
             .map_err(|source| ServeError::System { doing: "start a thread", source })?;
         threads.push(thread);
     }
