@@ -21,7 +21,7 @@ use super::link::{ChannelKey, Link, Purpose, Subscribed};
 use super::publish::Run;
 use super::settle::Held;
 use super::wire::WireError;
-use super::wire::frame::{self, FRAME_BYTES_MIN, Frame, Kind, PROTOCOL_HEADER};
+use super::wire::frame::{self, ENVELOPE_BYTES, FRAME_BYTES_MIN, Frame, Kind, PROTOCOL_HEADER};
 use super::wire::method::Method;
 use crate::broker::command::{AppendError, Event, Outcome};
 use crate::broker::context::Context;
@@ -234,7 +234,8 @@ impl Session {
                 let limits = handshake::agree(cx.settings, channel_max, frame_max, heartbeat)?;
                 self.channels_max = limits.channels_max;
                 self.link.frame_bytes_max = limits.frame_bytes_max;
-                self.input_frame_bytes_max = limits.frame_bytes_max;
+                // Some clients take the limit for the payload's alone.
+                self.input_frame_bytes_max = limits.frame_bytes_max + ENVELOPE_BYTES as u32;
                 self.heartbeat.begin(limits.heartbeat_s, cx.now.monotonic_us);
                 self.stage = Stage::Open;
                 Ok(())
