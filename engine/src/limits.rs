@@ -14,8 +14,29 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 /// A frame takes no further batch once its body is this long; one batch may still make it longer.
 pub const FRAME_BODY_BYTES_MAX: usize = 1 << 20;
 
-/// A journal file; new ones are filled with zeros once and then written over for ever.
+/// A journal file, unless configured otherwise; filled with zeros once and then written over for ever.
 pub const JOURNAL_FILE_BYTES: u64 = 64 << 20;
+
+/// Largest journal file that can be configured, and so the largest frame anyone has to believe in.
+pub const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Journal files one shard uses; when all are full, appends wait for a checkpoint.
+pub const JOURNAL_FILES_MAX: usize = 4;
+
+/// Frames waiting for the one in flight; beyond these bytes the owner should stop taking appends.
+pub const JOURNAL_WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// A journal that has been quiet for so long gets a frame that says all before it is durable.
+pub const SEAL_AFTER_US: u64 = 50_000;
+
+/// Runs being written into segments at a time. Few, so that appends are not held up.
+pub const SETTLES_IN_FLIGHT_MAX: usize = 2;
+
+/// Runs being read from segments at a time. Few, for the same reason.
+pub const READS_IN_FLIGHT_MAX: usize = 4;
+
+/// Runs read from segments are kept up to these bytes, for readers that follow each other.
+pub const RUN_CACHE_BYTES_MAX: usize = 16 << 20;
 
 /// A tail of this size is settled into its segment as one run.
 pub const RUN_BYTES: usize = 1 << 20;
@@ -38,3 +59,5 @@ const _: () = assert!(FRAME_BODY_BYTES_MAX <= CHUNK_BYTES);
 const _: () = assert!(JOURNAL_FILE_BYTES.is_multiple_of(BLOCK_BYTES as u64));
 const _: () = assert!(JOURNAL_FILE_BYTES >= 2 * (BATCH_BYTES_MAX as u64 + FRAME_BODY_BYTES_MAX as u64));
 const _: () = assert!(SEGMENT_BYTES >= RUN_BYTES as u64);
+const _: () = assert!(JOURNAL_FILE_BYTES <= JOURNAL_FILE_BYTES_MAX);
+const _: () = assert!(JOURNAL_FILES_MAX >= 2);

@@ -3,6 +3,13 @@
 //! Pure functions over slices. Nothing here opens a file, knows a time or keeps a state.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod crc;
+pub mod frame;
 pub mod record;
+pub mod run;
+pub mod superblock;
 pub mod varint;
+
+#[cfg(test)]
+mod tests;

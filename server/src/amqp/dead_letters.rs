@@ -12,8 +12,8 @@
 //!
 //! A copy that can never arrive does not hold its source back: its queue was deleted meanwhile, or it is too large
 //! for its topic. A full target or failing storage is waited out instead: the source goes back to its queue after a
-//! pause and dies again there, so nothing is lost, and targets that had their copy get another. The pause keeps a
-//! full target from being asked in a tight loop.
+//! pause, where it expires again, is too many again or is given to a consumer again. So nothing is lost, and targets
+//! that had their copy may get another. The pause keeps a full target from being asked in a tight loop.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -381,3 +381,6 @@ fn settle(log: LogId, mut offsets: Vec<Offset>, outcome: Outcome, cx: &mut Conte
         cx.ask(0, Command::Settle { log, offsets: ranges, outcome });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,9 +105,9 @@ impl Message {
     pub fn of_record(record: &Record, timestamp_ms: i64) -> Message {
         let stored = record.header(PROPERTIES_HEADER).map(|raw| Properties::checked(raw.clone()));
         let Some(Ok(properties)) = stored else { return Message::of_foreign(record, timestamp_ms) };
-        let exchange = record.header(EXCHANGE_HEADER).and_then(|name| std::str::from_utf8(name).ok());
+        let exchange = record.header(EXCHANGE_HEADER).cloned().and_then(ShortStr::new);
         Message {
-            exchange: exchange.unwrap_or_default().into(),
+            exchange: exchange.unwrap_or_default(),
             routing_key: record.key.clone().and_then(ShortBytes::new).unwrap_or_default(),
             properties,
             body: record.value.clone().unwrap_or_default(),
@@ -139,7 +139,7 @@ impl Message {
         }
         let view = View {
             headers: (!headers.fields().is_empty()).then(|| headers.fields()),
-            timestamp: u64::try_from(timestamp_ms / 1000).ok(),
+            timestamp: u64::try_from(timestamp_ms.div_euclid(1000)).ok(),
             ..View::default()
         };
         let properties = view.encode();
@@ -201,9 +201,156 @@ pub fn log_for(topic: &Topic, routing_key: &[u8]) -> Option<LogId> {
         return Some(*only);
     }
     let count = topic.partitions.len().max(1) as u64;
-    // FNV-1a; its upper half, because the lower bits of short keys are little mixed.
+    // FNV-1a.
     let hash = routing_key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
     });
-    topic.partitions.get(((hash >> 32) % count) as usize).copied()
+    topic.partitions.get((hash % count) as usize).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amqp::wire::table::ArrayBuilder;
+    use ringmain_engine::format::batch::HEADER_BYTES;
+    use ringmain_engine::format::record;
+
+    fn message(view: View<'_>) -> Message {
+        Message {
+            exchange: "x".into(),
+            routing_key: ShortStr::from("key").into(),
+            properties: view.encode(),
+            body: Bytes::from_static(b"body"),
+        }
+    }
+
+    fn record_of(message: &Message, now_ms: i64) -> Record {
+        let batch = message.batch(now_ms).unwrap();
+        record::take(&mut batch.bytes().slice(HEADER_BYTES..)).unwrap()
+    }
+
+    fn foreign(key: Option<&'static [u8]>, headers: Vec<(Bytes, Option<Bytes>)>) -> Record {
+        Record {
+            offset_delta: 0,
+            timestamp_delta_ms: 0,
+            key: key.map(Bytes::from_static),
+            value: Some(Bytes::from_static(b"v")),
+            headers,
+        }
+    }
+
+    #[test]
+    fn a_message_comes_back_as_it_was() {
+        let plain = message(View { content_type: Some(b"text/plain"), ..View::default() });
+        let record = record_of(&plain, 1000);
+        assert_eq!(record.header(EXPIRES_AT_HEADER), None);
+        assert_eq!((record.key.as_deref(), record.value.as_deref()), (Some(&b"key"[..]), Some(&b"body"[..])));
+        assert_eq!(Message::of_record(&record, 1000), plain);
+    }
+
+    #[test]
+    fn expiration_becomes_a_time() {
+        let expiring = message(View { expiration: Some(b"1500"), ..View::default() });
+        let expires_at = record_of(&expiring, 1000).header(EXPIRES_AT_HEADER).cloned();
+        assert_eq!(expires_at.as_deref(), Some(&2500i64.to_be_bytes()[..]));
+        for (text, expected) in [
+            (&b"0"[..], Ok(Some(0))),
+            (b"18446744073709551615", Ok(Some(u64::MAX))),
+            (b"18446744073709551616", Err(InvalidExpiration)),
+            (b"", Err(InvalidExpiration)),
+            (b"-1", Err(InvalidExpiration)),
+            (b"+1", Err(InvalidExpiration)),
+            (b"1.5", Err(InvalidExpiration)),
+            (b"\xff", Err(InvalidExpiration)),
+        ] {
+            let found = message(View { expiration: Some(text), ..View::default() }).expiration_ms();
+            assert_eq!(found, expected, "{}", text.escape_ascii());
+        }
+        let never = message(View { expiration: Some(b"18446744073709551615"), ..View::default() });
+        let expires_at = record_of(&never, 1000).header(EXPIRES_AT_HEADER).cloned();
+        assert_eq!(expires_at.as_deref(), Some(&i64::MAX.to_be_bytes()[..]));
+    }
+
+    #[test]
+    fn a_foreign_record_becomes_a_message() {
+        let headers = vec![
+            (Bytes::from_static(b"text"), Some(Bytes::from_static(b"t"))),
+            (Bytes::from_static(b"bytes"), Some(Bytes::from_static(b"\xff"))),
+            (Bytes::from_static(b"none"), None),
+            (Bytes::from_static(b"\xff"), Some(Bytes::from_static(b"lost"))),
+            (Bytes::from(vec![b'n'; 256]), None),
+        ];
+        let found = Message::of_record(&foreign(Some(b"k"), headers), 1_700_000_000_999);
+        assert_eq!((&*found.exchange, &*found.routing_key, &found.body[..]), ("", &b"k"[..], &b"v"[..]));
+        assert_eq!(found.properties.view().timestamp, Some(1_700_000_000));
+        let entries: Vec<_> = found.properties.headers().iter().collect();
+        let text = (&b"text"[..], Value::LongStr(b"t"));
+        let bytes = (&b"bytes"[..], Value::Bytes(b"\xff"));
+        assert_eq!(entries, [text, bytes, (b"none", Value::Void)]);
+        assert_eq!(Message::of_record(&foreign(None, vec![]), -1).properties, Properties::default());
+    }
+
+    #[test]
+    fn a_key_that_is_no_routing_key_becomes_a_header() {
+        let long: &'static [u8] = &[b'k'; 256];
+        for key in [&b"\xff\x00"[..], long] {
+            let found = Message::of_record(&foreign(Some(key), vec![]), 0);
+            assert!(found.routing_key.is_empty());
+            assert_eq!(found.properties.headers().get("x-record-key"), Some(Value::Bytes(key)));
+            assert!(Properties::checked(found.properties.raw().clone()).is_ok());
+        }
+    }
+
+    #[test]
+    fn foreign_headers_stay_within_a_frame() {
+        let large = Some(Bytes::from(vec![b'a'; 40_000]));
+        let headers = vec![(Bytes::from_static(b"1"), large.clone()), (Bytes::from_static(b"2"), large)];
+        let found = Message::of_record(&foreign(None, headers), 0);
+        assert_eq!(found.properties.headers().iter().count(), 1);
+    }
+
+    #[test]
+    fn headers_are_edited_and_the_rest_stays() {
+        let mut keys = ArrayBuilder::new();
+        keys.push(Value::LongStr(b"other"));
+        let mut headers = TableBuilder::new();
+        headers.put_str("a", "1").put("BCC", Value::Array(keys.items())).put_str("a", "2");
+        let view = View { headers: Some(headers.fields()), app_id: Some(b"app"), ..View::default() };
+        let mut edited = message(view);
+        edited.strip_bcc();
+        edited.add_stream_offset(7);
+        edited.add_stream_offset(8);
+        let mut expected = TableBuilder::new();
+        expected.put_str("a", "1").put_str("a", "2").put("x-stream-offset", Value::I64(8));
+        let expected = View { headers: Some(expected.fields()), ..view };
+        assert_eq!(edited.properties, expected.encode());
+        let mut plain = message(View::default());
+        plain.strip_bcc();
+        assert_eq!(plain.properties, Properties::default());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut largest = message(View::default());
+        largest.body = vec![0; BATCH_BYTES_MAX - HEADER_BYTES - RECORD_OVERHEAD_BYTES - 2].into();
+        assert!(largest.batch(0).is_ok());
+        largest.body = vec![0; largest.body.len() + 1].into();
+        assert_eq!(largest.batch(0).map(|_| ()), Err(TooLarge));
+    }
+
+    #[test]
+    fn one_key_has_one_partition() {
+        let topic = |count: u64| Topic {
+            name: "t".to_string(),
+            id: [0; 16],
+            partitions: (0..count).map(LogId).collect(),
+            configs: Default::default(),
+            queue: None,
+        };
+        assert_eq!(log_for(&topic(1), b"a"), Some(LogId(0)));
+        assert_eq!(log_for(&topic(0), b"a"), None);
+        let spread: std::collections::BTreeSet<_> =
+            (0..100u8).filter_map(|key| log_for(&topic(8), &[key])).collect();
+        assert_eq!(spread.len(), 8);
+    }
 }

@@ -10,6 +10,7 @@ use ringmain_engine::types::{LogId, Offset};
 
 use super::catalog::{CatalogError, CatalogRequest, QueueSettings};
 use super::groups::{GroupReply, GroupRequest};
+use super::metrics::CoreStatus;
 
 /// Which session of which core, as an address for answers. A slot is used again, a generation is not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -108,6 +109,10 @@ pub enum Command {
     Purge { log: LogId },
     /// Counts. [`Event::QueueStatus`].
     QueueStatus { log: LogId },
+
+    // -- watching ---------------------------------------------------------------------------------------
+    /// How one core is. [`Event::Status`].
+    Status { core: u16 },
 }
 
 /// Where a [`Command::Seek`] looks.
@@ -186,6 +191,7 @@ pub enum Event {
     Got(Result<Option<(Delivery, u64)>, SubscribeError>),
     Purged(Result<u64, SubscribeError>),
     QueueStatus(Result<QueueCounts, SubscribeError>),
+    Status(Box<CoreStatus>),
     /// To the dead-letter agent of the queue's core only: records to be routed to where the queue's dead
     /// letters go. Each must be settled with [`Outcome::Accept`] once its copies are durable.
     DeadLetters {

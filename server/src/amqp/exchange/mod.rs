@@ -6,6 +6,7 @@
 //! One file per type of exchange answers one question: does this binding match? An exchange that matches nothing
 //! hands on to its `alternate-exchange`. Exchanges lead to exchanges; each is entered once, so cycles end.
 
+pub mod cache;
 pub mod default;
 pub mod direct;
 pub mod fanout;
@@ -14,6 +15,8 @@ pub mod topic;
 
 #[cfg(test)]
 mod tests;
+
+use std::collections::HashSet;
 
 use super::wire::table::{Fields, Value};
 use crate::broker::catalog::{Binding, Catalog, Destination, Exchange, Topic};
@@ -60,17 +63,7 @@ pub fn route<'a>(
     routing_key: &[u8],
     headers: Fields<'_>,
 ) -> Vec<&'a Topic> {
-    let mut route = Route { catalog, routing_key, message: headers, entered: Vec::new(), found: Vec::new() };
-    if let Some(first) = catalog.exchange(exchange) {
-        route.pass(first);
-    }
-    // The first is not in `entered`, to spare most messages that allocation; a cycle passes it a second time.
-    let mut next = 0;
-    while let Some(exchange) = route.entered.get(next).copied() {
-        route.pass(exchange);
-        next += 1;
-    }
-    route.found
+    Route::through(catalog, exchange, routing_key, headers).found
 }
 
 /// The routing key and those in `CC` and `BCC`.
@@ -95,6 +88,9 @@ pub fn alternate(exchange: &Exchange) -> Option<&str> {
     Fields::new(&exchange.arguments).get(ALTERNATE_EXCHANGE).and_then(Value::as_str)
 }
 
+/// Topics found until a search through them all costs more than remembering them by id.
+const SEARCHED_MAX: usize = 16;
+
 /// One message on its way. An exchange is in `entered` at most once, a topic in `found` at most once.
 struct Route<'a, 'm> {
     catalog: &'a Catalog,
@@ -102,9 +98,29 @@ struct Route<'a, 'm> {
     message: Fields<'m>,
     entered: Vec<&'a Exchange>,
     found: Vec<&'a Topic>,
+    /// The ids of all that are in `found`, or nothing while those are few.
+    found_ids: HashSet<[u8; 16]>,
+    /// Whether an exchange on the way looked at headers, so that the key alone does not say where it leads.
+    asked_headers: bool,
 }
 
-impl<'a> Route<'a, '_> {
+impl<'a, 'm> Route<'a, 'm> {
+    fn through(catalog: &'a Catalog, exchange: &str, routing_key: &'m [u8], message: Fields<'m>) -> Self {
+        let (entered, found, found_ids) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut route =
+            Route { catalog, routing_key, message, entered, found, found_ids, asked_headers: false };
+        if let Some(first) = catalog.exchange(exchange) {
+            route.pass(first);
+        }
+        // The first is not in `entered`, to spare most messages that allocation; a cycle passes it a second time.
+        let mut next = 0;
+        while let Some(exchange) = route.entered.get(next).copied() {
+            route.pass(exchange);
+            next += 1;
+        }
+        route
+    }
+
     fn pass(&mut self, exchange: &'a Exchange) {
         let matched = match Kind::of(&exchange.kind) {
             _ if exchange.name.is_empty() => self.pass_default(),
@@ -128,6 +144,7 @@ impl<'a> Route<'a, '_> {
     }
 
     fn pass_bindings(&mut self, kind: Kind, bindings: &'a [Binding]) -> bool {
+        self.asked_headers |= kind == Kind::Headers;
         let mut matched = false;
         for binding in bindings {
             let mut keys = keys(self.routing_key, self.message);
@@ -159,7 +176,15 @@ impl<'a> Route<'a, '_> {
     }
 
     fn add(&mut self, topic: &'a Topic) {
-        if !self.found.iter().any(|known| std::ptr::eq(*known, topic)) {
+        let known = if self.found.len() < SEARCHED_MAX {
+            self.found.iter().any(|known| std::ptr::eq(*known, topic))
+        } else {
+            if self.found_ids.is_empty() {
+                self.found_ids.extend(self.found.iter().map(|topic| topic.id));
+            }
+            !self.found_ids.insert(topic.id)
+        };
+        if !known {
             self.found.push(topic);
         }
     }

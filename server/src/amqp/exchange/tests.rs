@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ringmain_engine::types::LogId;
 
+use super::cache::{ROUTES_MAX, RouteCache};
 use super::*;
 use crate::amqp::wire::table::{ArrayBuilder, TableBuilder};
 use crate::broker::catalog::{Change, QueueSettings};
@@ -144,4 +145,70 @@ fn topic_and_headers_exchanges_are_asked() {
     assert!(names(&catalog, "t", "y.x").is_empty());
     assert_eq!(with_headers(&catalog, "h", "", arguments.fields()), ["b"]);
     assert!(names(&catalog, "h", "").is_empty());
+}
+
+#[test]
+fn a_wide_fanout_still_makes_one_copy_each() {
+    let queues: Vec<String> = (0..100).map(|n| format!("q{n}")).collect();
+    let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
+    let mut wide = catalog(&queues, &[("f", "fanout", "")], &[]);
+    for (key, name) in [0, 1].into_iter().flat_map(|key| queues.iter().map(move |name| (key, name))) {
+        wide.apply(&Change::Bound(Binding {
+            source: "f".to_string(),
+            destination: Destination::Queue(name.to_string()),
+            routing_key: vec![key],
+            arguments: Bytes::new(),
+        }));
+    }
+    assert_eq!(names(&wide, "f", ""), queues);
+}
+
+#[test]
+fn the_cache_remembers_until_the_catalog_changes() {
+    let mut catalog = catalog(&["a", "b"], &[("t", "topic", "")], &[("t", "q:a", "x.#")]);
+    let mut cache = RouteCache::new();
+    let (a, b) = (LogId(400), LogId(404));
+    for _ in 0..2 {
+        assert_eq!(cache.route(&catalog, "t", b"x.y", Fields::default()), [a]);
+        assert!(cache.route(&catalog, "t", b"y", Fields::default()).is_empty());
+        assert_eq!(cache.route(&catalog, "", b"b", Fields::default()), [b]);
+    }
+    assert_eq!(cache.len(), 3);
+    catalog.apply(&Change::Bound(Binding {
+        source: "t".to_string(),
+        destination: Destination::Queue("b".to_string()),
+        routing_key: b"*".to_vec(),
+        arguments: Bytes::new(),
+    }));
+    assert_eq!(cache.route(&catalog, "t", b"y", Fields::default()), [b]);
+    assert_eq!(cache.len(), 1);
+    for number in 0..2 * ROUTES_MAX {
+        cache.route(&catalog, "t", number.to_string().as_bytes(), Fields::default());
+        assert!(cache.len() <= ROUTES_MAX);
+    }
+}
+
+#[test]
+fn what_depends_on_headers_is_not_remembered() {
+    let exchanges = [("h", "headers", ""), ("f", "fanout", ""), ("d", "direct", "")];
+    let mut catalog = catalog(&["a", "b"], &exchanges, &[("f", "x:h", ""), ("d", "q:a", "a")]);
+    let mut wanted = TableBuilder::new();
+    wanted.put("n", Value::I32(1));
+    catalog.apply(&Change::Bound(Binding {
+        source: "h".to_string(),
+        destination: Destination::Queue("b".to_string()),
+        routing_key: Vec::new(),
+        arguments: wanted.fields().raw().to_vec().into(),
+    }));
+    let mut cache = RouteCache::new();
+    for exchange in ["h", "f"] {
+        assert!(cache.route(&catalog, exchange, b"", Fields::default()).is_empty());
+        assert_eq!(cache.route(&catalog, exchange, b"", wanted.fields()), [LogId(404)]);
+    }
+    let (mut keys, mut copied) = (ArrayBuilder::new(), TableBuilder::new());
+    keys.push(Value::LongStr(b"a"));
+    copied.put("BCC", Value::Array(keys.items()));
+    assert_eq!(cache.route(&catalog, "d", b"k", copied.fields()), [LogId(400)]);
+    assert!(cache.route(&catalog, "d", b"k", Fields::default()).is_empty());
+    assert_eq!(cache.len(), 1);
 }

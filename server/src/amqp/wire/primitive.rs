@@ -19,6 +19,12 @@ pub const SHORT_BYTES_MAX: usize = u8::MAX as usize;
 pub struct ShortStr(Bytes);
 
 impl ShortStr {
+    /// `None` if the bytes are not UTF-8, or more than [`SHORT_BYTES_MAX`].
+    pub fn new(bytes: Bytes) -> Option<ShortStr> {
+        let fits = bytes.len() <= SHORT_BYTES_MAX && std::str::from_utf8(&bytes).is_ok();
+        fits.then_some(ShortStr(bytes))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         // It was checked when it was made; checking again is cheaper than keeping a second form.
@@ -226,10 +232,7 @@ impl Argument for ShortBytes {
 impl Argument for ShortStr {
     fn take(from: &mut Reader) -> Result<Self, WireError> {
         let ShortBytes(bytes) = ShortBytes::take(from)?;
-        match std::str::from_utf8(&bytes) {
-            Ok(_) => Ok(ShortStr(bytes)),
-            Err(_) => Err(WireError::Syntax("short string: it is not UTF-8")),
-        }
+        ShortStr::new(bytes).ok_or(WireError::Syntax("short string: it is not UTF-8"))
     }
     fn put(&self, to: &mut Writer<'_>) {
         to.slice(&[self.0.len() as u8]);

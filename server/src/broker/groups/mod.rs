@@ -3,7 +3,52 @@
 //! In: requests with their waiter, and the time. Out: replies, and state records that must be durable before
 //! the replies that depend on them leave. Never: reads a clock, looks inside a subscription or an assignment.
 
+//!
+//! | file | owns |
+//! |---|---|
+//! | `coordinator` | all groups of one core: look-up, deadlines, state records in and out |
+//! | `group` | one group's phase and members |
+//! | `join`, `sync` | the two halves of a rebalance as members ask for them |
+//! | `rebalance` | the two halves of a rebalance as the group goes through them |
+//! | `member` | one member |
+//! | `offsets` | how far one group has read |
+//! | `record` | state records as bytes |
+
+mod coordinator;
+mod group;
+mod join;
+mod member;
+#[cfg(test)]
+mod offset_tests;
+mod offsets;
+mod rebalance;
+mod record;
+#[cfg(test)]
+mod scene;
+mod sync;
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
+
+pub use coordinator::{GroupOutput, Groups, StateWrite, Waiter, log_index_of};
+pub use record::BadState;
+
+/// Shortest and longest time a member may ask to be given between two signs of life.
+pub const SESSION_TIMEOUT_MS_MIN: i32 = 6_000;
+pub const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
+/// Members of one group, those still to come back with their id included.
+pub const MEMBERS_PER_GROUP_MAX: usize = 10_000;
+/// Protocols one member may offer.
+pub const PROTOCOLS_PER_MEMBER_MAX: usize = 64;
+/// Groups of one core.
+pub const GROUPS_PER_CORE_MAX: usize = 100_000;
+/// Partitions one group may have offsets of.
+pub const OFFSETS_PER_GROUP_MAX: usize = 1_000_000;
+/// Bytes of the metadata of one committed offset.
+pub const METADATA_BYTES_MAX: usize = 4096;
+/// Bytes of a group's name.
+pub const GROUP_NAME_BYTES_MAX: usize = 1024;
 
 /// What a member, or an administrator, asks of a group.
 #[derive(Clone, Debug)]
@@ -21,6 +66,8 @@ pub enum GroupRequest {
         protocols: Vec<(String, Bytes)>,
         /// Refuse a new member once with an id to come back with (KIP-394).
         member_id_required: bool,
+        /// The member understands [`Joined::skip_assignment`] (KIP-814).
+        skips_assignment: bool,
     },
     Sync {
         member_id: String,
@@ -92,6 +139,8 @@ pub struct Joined {
     pub member_id: String,
     /// For the leader only: member id, instance id, metadata.
     pub members: Vec<(String, Option<String>, Bytes)>,
+    /// To a leader that came back under its instance id: the assignment stands, make no new one.
+    pub skip_assignment: bool,
 }
 
 /// A rebalance's second half is over.

@@ -1,0 +1,189 @@
+//! The checkpoint of one shard: everything recovery needs besides segments and the journal behind it.
+//!
+//! A file is written whole under a new name, synced and renamed, so it is there entirely or not at all; its
+//! checksum tells rot. Little-endian:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 4, 4 | magic "RMCP", version 1 |
+//! | 4, 2, 2 | incarnation, shard, zero |
+//! | 8 | sequence: frames up to this one are contained in this file and the segments |
+//! | 4, 4 | chain: the checksum field of that frame; number of logs |
+//! | 8 | bytes of the whole file, padding excluded |
+//! | ... | logs |
+//! | 4 | CRC-32C of everything before |
+//!
+//! A log: `id u64, start u64, end u64, segment base u64, segment position u64, leader epoch u32, producers u32`,
+//! then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first:
+//! `base sequence u32, last sequence u32, base offset u64`.
+
+use super::crc::crc32c;
+use crate::limits::{LOGS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
+use crate::types::{LogId, Offset};
+
+const MAGIC: u32 = u32::from_le_bytes(*b"RMCP");
+const VERSION: u32 = 1;
+
+/// What a checkpoint says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub incarnation: u32,
+    pub shard: u16,
+    pub sequence: u64,
+    pub chain: u32,
+    pub logs: Vec<LogState>,
+}
+
+/// One log at the time of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogState {
+    pub id: LogId,
+    pub start: Offset,
+    /// Every record below is in a segment, unless it is below `start`.
+    pub end: Offset,
+    /// The segment that is being filled, and where its next run goes; position 0: there is none.
+    pub segment_base: Offset,
+    pub segment_position: u64,
+    pub leader_epoch: i32,
+    pub producers: Vec<ProducerState>,
+}
+
+/// What a log remembers of one idempotent producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerState {
+    pub id: i64,
+    pub epoch: i16,
+    pub last_timestamp_ms: i64,
+    /// The last batches, oldest first.
+    pub batches: Vec<ProducerBatch>,
+}
+
+/// One batch a producer may send again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerBatch {
+    pub base_sequence: i32,
+    pub last_sequence: i32,
+    pub base_offset: Offset,
+}
+
+impl Checkpoint {
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(MAGIC.to_le_bytes());
+        out.extend(VERSION.to_le_bytes());
+        out.extend(self.incarnation.to_le_bytes());
+        out.extend(self.shard.to_le_bytes());
+        out.extend([0; 2]);
+        out.extend(self.sequence.to_le_bytes());
+        out.extend(self.chain.to_le_bytes());
+        out.extend((self.logs.len() as u32).to_le_bytes());
+        let total_at = out.len();
+        out.extend([0; 8]);
+        for log in &self.logs {
+            put_log(&mut out, log);
+        }
+        let total = (out.len() + 4) as u64;
+        out[total_at..total_at + 8].copy_from_slice(&total.to_le_bytes());
+        let checksum = crc32c(&out);
+        out.extend(checksum.to_le_bytes());
+        out
+    }
+
+    /// Reads a file's bytes; `None` if anything about them is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Checkpoint> {
+        let mut input = Input(bytes);
+        if input.u32()? != MAGIC || input.u32()? != VERSION {
+            return None;
+        }
+        let incarnation = input.u32()?;
+        let shard = input.u16()?;
+        input.u16()?;
+        let (sequence, chain) = (input.u64()?, input.u32()?);
+        let logs_count = input.u32()? as usize;
+        let total = usize::try_from(input.u64()?).ok().filter(|total| *total <= bytes.len())?;
+        let body = bytes.get(..total.checked_sub(4)?)?;
+        let mut checksum = Input(bytes.get(total - 4..total)?);
+        if checksum.u32()? != crc32c(body) || logs_count > LOGS_MAX {
+            return None;
+        }
+        input.0 = body.get(bytes.len() - input.0.len()..)?;
+        let mut logs = Vec::with_capacity(logs_count);
+        for _ in 0..logs_count {
+            logs.push(input.log()?);
+        }
+        input.0.is_empty().then_some(Checkpoint { incarnation, shard, sequence, chain, logs })
+    }
+}
+
+fn put_log(out: &mut Vec<u8>, log: &LogState) {
+    for number in [log.id.0, log.start, log.end, log.segment_base, log.segment_position] {
+        out.extend(number.to_le_bytes());
+    }
+    out.extend(log.leader_epoch.to_le_bytes());
+    out.extend((log.producers.len() as u32).to_le_bytes());
+    for producer in &log.producers {
+        out.extend(producer.id.to_le_bytes());
+        out.extend(producer.epoch.to_le_bytes());
+        out.extend((producer.batches.len() as u16).to_le_bytes());
+        out.extend(producer.last_timestamp_ms.to_le_bytes());
+        for batch in &producer.batches {
+            out.extend(batch.base_sequence.to_le_bytes());
+            out.extend(batch.last_sequence.to_le_bytes());
+            out.extend(batch.base_offset.to_le_bytes());
+        }
+    }
+}
+
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (front, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*front)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn log(&mut self) -> Option<LogState> {
+        let (id, start, end) = (LogId(self.u64()?), self.u64()?, self.u64()?);
+        let (segment_base, segment_position) = (self.u64()?, self.u64()?);
+        let leader_epoch = self.u32()? as i32;
+        let count = self.u32()? as usize;
+        if count > PRODUCERS_MAX || start > end {
+            return None;
+        }
+        let mut producers = Vec::with_capacity(count);
+        for _ in 0..count {
+            producers.push(self.producer()?);
+        }
+        Some(LogState { id, start, end, segment_base, segment_position, leader_epoch, producers })
+    }
+
+    fn producer(&mut self) -> Option<ProducerState> {
+        let id = self.u64()? as i64;
+        let epoch = self.u16()? as i16;
+        let count = usize::from(self.u16()?);
+        let last_timestamp_ms = self.u64()? as i64;
+        if count > PRODUCER_BATCHES_MAX {
+            return None;
+        }
+        let mut batches = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (base_sequence, last_sequence) = (self.u32()? as i32, self.u32()? as i32);
+            batches.push(ProducerBatch { base_sequence, last_sequence, base_offset: self.u64()? });
+        }
+        Some(ProducerState { id, epoch, last_timestamp_ms, batches })
+    }
+}

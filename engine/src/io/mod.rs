@@ -1,0 +1,169 @@
+//! What is asked of the kernel, as plain values: operations go out, completions come back.
+//!
+//! In: [`Op`]s, each owning the memory it reads or fills. Out: one [`Completion`] for each, giving the memory
+//! back. Never: knows what the bytes mean.
+//!
+//! * [`ring`] submits operations to io_uring: the data path.
+//! * [`disk`] does the blocking work of a start, an offline tool or a test.
+//! * [`buffer`] makes memory that direct I/O accepts.
+//! * [`mailbox`] carries values from one core to another.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+pub mod buffer;
+pub mod disk;
+pub mod mailbox;
+pub mod ring;
+
+/// Says whose operation it was; comes back in its completion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// Which part of the program; 0 is the engine.
+    pub space: u16,
+    /// Which of that part's operations.
+    pub index: u64,
+}
+
+/// An open file or socket. It is closed when the last operation and the last owner let go of it.
+#[derive(Clone, Debug)]
+pub struct Descriptor(Arc<OwnedFd>);
+
+impl Descriptor {
+    /// Takes over an open descriptor.
+    pub fn new(descriptor: OwnedFd) -> Descriptor {
+        Descriptor(Arc::new(descriptor))
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl PartialEq for Descriptor {
+    fn eq(&self, other: &Descriptor) -> bool {
+        self.as_raw_fd() == other.as_raw_fd()
+    }
+}
+
+/// How a file is opened. Every data file is opened for direct I/O.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Open {
+    /// For reading; it must exist.
+    Read,
+    /// For reading and writing; made if it does not exist.
+    ReadWrite,
+    /// For reading and writing; made, and emptied if it exists.
+    Replace,
+    /// A directory, to sync it.
+    Directory,
+}
+
+/// One thing for the kernel to do.
+#[derive(Debug)]
+pub enum Op {
+    /// Reads up to `length` bytes into `buffer`, which must be empty, aligned and large enough.
+    Read {
+        file: Descriptor,
+        position: u64,
+        buffer: BytesMut,
+        length: usize,
+    },
+    /// Writes all of `data`. With `durable` it is on the device when the completion comes.
+    Write {
+        file: Descriptor,
+        position: u64,
+        data: Bytes,
+        durable: bool,
+    },
+    /// Makes all completed writes to `file` durable, and the entries of a directory.
+    Sync {
+        file: Descriptor,
+    },
+    Open {
+        path: PathBuf,
+        how: Open,
+    },
+    /// Not an error if it exists.
+    MakeDirectory {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// Removes a file. Not an error if it does not exist.
+    Remove {
+        path: PathBuf,
+    },
+    /// Removes an empty directory. Not an error if it does not exist.
+    RemoveDirectory {
+        path: PathBuf,
+    },
+    Accept {
+        listener: Descriptor,
+    },
+    /// Receives into the spare capacity of `buffer`, once.
+    Receive {
+        socket: Descriptor,
+        buffer: BytesMut,
+    },
+    /// Sends `data` in order, or a part of it.
+    Send {
+        socket: Descriptor,
+        data: Vec<Bytes>,
+    },
+    /// Ends both directions of a connection; what waits on it completes.
+    Shutdown {
+        socket: Descriptor,
+    },
+    /// Makes another ring's wait return.
+    Wake {
+        ring: RawFd,
+    },
+}
+
+/// What an operation came to.
+#[derive(Debug)]
+pub struct Completion {
+    pub token: Token,
+    pub result: Result<Done, Fault>,
+}
+
+/// A successful operation, in the kind of the operation.
+#[derive(Debug)]
+pub enum Done {
+    /// The bytes read; fewer than asked for only at the end of the file.
+    Read(BytesMut),
+    Written,
+    Synced,
+    Opened(Descriptor),
+    /// A directory was made, a file renamed or removed, a connection shut down, a ring woken.
+    Finished,
+    Accepted(Descriptor, SocketAddr),
+    /// The buffer, longer by what was received; not longer: the peer has finished.
+    Received(BytesMut),
+    /// Bytes sent, counted from the front.
+    Sent(usize),
+    /// Another ring woke this one.
+    Woken,
+}
+
+/// The kernel said no.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// As in `errno.h`.
+    pub errno: i32,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::io::Error::from_raw_os_error(self.errno).fmt(f)
+    }
+}

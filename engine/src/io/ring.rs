@@ -1,0 +1,384 @@
+//! The one file that submits to io_uring: operations to entries, entries to completions.
+//!
+//! In: [`Op`]s with their tokens. Out: [`Completion`]s. Never: drops an operation's memory before the kernel
+//! has finished with it, also not when the ring itself is dropped.
+//!
+//! Each operation in flight sits in a slot; the slot's number is the entry's user data. The slot owns every
+//! byte the kernel may touch, at an address that does not move. A short write goes on from where it ended.
+//!
+//! ```text
+//!   submit: Op -> slot -> SQE        reap: CQE -> slot -> Completion, slot free again
+//! ```
+
+use std::ffi::CString;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::{Completion, Descriptor, Done, Fault, Op, Open, Token};
+
+/// Submission entries; more operations than that go in several submissions of one turn.
+const ENTRIES: u32 = 512;
+/// User data of a completion that only wakes.
+const WAKE: u64 = u64::MAX;
+/// Pieces one send takes; the kernel's own limit is 1024.
+pub const SEND_PIECES_MAX: usize = 512;
+/// I/O priority class "idle", for reads that must not hold up appends.
+const PRIORITY_IDLE: u16 = 3 << 13;
+
+/// An io_uring instance, owned by the thread that made it.
+pub struct Ring {
+    ring: IoUring,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    in_flight: usize,
+}
+
+/// One operation in flight and everything the kernel may still touch for it.
+enum Slot {
+    Free,
+    Read { token: Token, file: Descriptor, buffer: BytesMut, position: u64, length: usize },
+    Write { token: Token, file: Descriptor, data: Bytes, position: u64, durable: bool },
+    Sync { token: Token, _file: Descriptor },
+    Open { token: Token, _path: CString },
+    Path { token: Token, _from: CString, _to: CString, tolerated: i32 },
+    Accept { token: Token, _listener: Descriptor },
+    Receive { token: Token, _socket: Descriptor, buffer: BytesMut },
+    Send { token: Token, _socket: Descriptor, _data: Vec<Bytes>, _message: Box<Message> },
+    Plain { token: Token, _socket: Option<Descriptor> },
+}
+
+/// A scatter list and the header that points to it.
+struct Message {
+    pieces: Vec<libc::iovec>,
+    header: libc::msghdr,
+}
+
+impl Ring {
+    /// Sets a ring up for the calling thread, which alone may use it.
+    pub fn new() -> std::io::Result<Ring> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(ENTRIES * 4)
+            .build(ENTRIES)?;
+        Ok(Ring { ring, slots: Vec::new(), free: Vec::new(), in_flight: 0 })
+    }
+
+    /// The descriptor by which other rings wake this one.
+    pub fn descriptor(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    /// Operations whose completions are still to come.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Queues every operation of `wanted`. They reach the kernel at the next [`Ring::wait`] at the latest.
+    pub fn submit(&mut self, wanted: &mut Vec<(Token, Op)>) -> std::io::Result<()> {
+        for (token, op) in wanted.drain(..) {
+            let index = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(Slot::Free);
+                self.slots.len() - 1
+            });
+            let (slot, entry) = prepare(token, op);
+            self.slots[index] = slot;
+            self.in_flight += 1;
+            self.push(entry.user_data(index as u64))?;
+        }
+        Ok(())
+    }
+
+    /// Submits what is queued and waits for a completion, at most `timeout` (`None`: without limit), then takes
+    /// every completion there is. A wake-up or an interruption ends the wait early.
+    pub fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> std::io::Result<()> {
+        let waited = match timeout {
+            Some(limit) => {
+                let limit = types::Timespec::from(limit);
+                self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&limit))
+            }
+            None => self.ring.submit_and_wait(1),
+        };
+        match waited {
+            Ok(_) => {}
+            // ETIME: the time is over. EINTR: a signal. EBUSY, EAGAIN: completions must be taken first.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) => {}
+            Err(error) => return Err(error),
+        }
+        self.reap(done)
+    }
+
+    fn reap(&mut self, done: &mut Vec<Completion>) -> std::io::Result<()> {
+        let mut again = Vec::new();
+        let entries: Vec<(u64, i32)> =
+            self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
+        for (user_data, result) in entries {
+            if user_data == WAKE {
+                done.push(Completion { token: Token { space: u16::MAX, index: 0 }, result: Ok(Done::Woken) });
+                continue;
+            }
+            let index = user_data as usize;
+            let slot = std::mem::replace(&mut self.slots[index], Slot::Free);
+            match finish(slot, result) {
+                Finished::Done(completion) => {
+                    self.in_flight -= 1;
+                    self.free.push(index);
+                    done.push(completion);
+                }
+                Finished::Again(slot, entry) => {
+                    self.slots[index] = slot;
+                    again.push(entry.user_data(user_data));
+                }
+            }
+        }
+        for entry in again {
+            self.push(entry)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, entry: squeue::Entry) -> std::io::Result<()> {
+        loop {
+            // SAFETY: everything `entry` points to is owned by its slot, which lives until the completion.
+            let pushed = unsafe { self.ring.submission().push(&entry) };
+            if pushed.is_ok() {
+                return Ok(());
+            }
+            self.ring.submit()?;
+        }
+    }
+}
+
+impl Drop for Ring {
+    /// Memory that the kernel may still write to is leaked rather than freed under it.
+    fn drop(&mut self) {
+        for slot in self.slots.drain(..) {
+            std::mem::forget(slot);
+        }
+    }
+}
+
+fn fd(descriptor: &Descriptor) -> types::Fd {
+    types::Fd(descriptor.as_raw_fd())
+}
+
+fn prepare(token: Token, op: Op) -> (Slot, squeue::Entry) {
+    match op {
+        Op::Read { file, position, buffer, length } => {
+            assert!(buffer.is_empty() && buffer.capacity() >= length);
+            prepare_read(token, file, buffer, position, length)
+        }
+        Op::Write { file, position, data, durable } => prepare_write(token, file, data, position, durable),
+        Op::Sync { file } => {
+            let entry = opcode::Fsync::new(fd(&file)).flags(types::FsyncFlags::DATASYNC).build();
+            (Slot::Sync { token, _file: file }, entry)
+        }
+        Op::Open { path, how } => {
+            let path = c_path(&path);
+            let flags = open_flags(how);
+            let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr())
+                .flags(flags | libc::O_CLOEXEC)
+                .mode(0o640)
+                .build();
+            (Slot::Open { token, _path: path }, entry)
+        }
+        Op::Accept { listener } => {
+            let entry = opcode::Accept::new(fd(&listener), std::ptr::null_mut(), std::ptr::null_mut())
+                .flags(libc::SOCK_CLOEXEC)
+                .build();
+            (Slot::Accept { token, _listener: listener }, entry)
+        }
+        Op::Receive { socket, mut buffer } => {
+            let spare = buffer.spare_capacity_mut();
+            let entry = opcode::Recv::new(fd(&socket), spare.as_mut_ptr().cast(), spare.len() as u32).build();
+            (Slot::Receive { token, _socket: socket, buffer }, entry)
+        }
+        Op::Send { socket, data } => prepare_send(token, socket, data),
+        Op::Shutdown { socket } => {
+            let entry = opcode::Shutdown::new(fd(&socket), libc::SHUT_RDWR).build();
+            (Slot::Plain { token, _socket: Some(socket) }, entry)
+        }
+        Op::Wake { ring } => {
+            let entry = opcode::MsgRingData::new(types::Fd(ring), 0, WAKE, None).build();
+            (Slot::Plain { token, _socket: None }, entry)
+        }
+        path_op => prepare_path(token, path_op),
+    }
+}
+
+fn open_flags(how: Open) -> i32 {
+    match how {
+        Open::Read => libc::O_RDONLY | libc::O_DIRECT,
+        Open::ReadWrite => libc::O_RDWR | libc::O_CREAT | libc::O_DIRECT,
+        Open::Replace => libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_DIRECT,
+        Open::Directory => libc::O_RDONLY | libc::O_DIRECTORY,
+    }
+}
+
+fn prepare_path(token: Token, op: Op) -> (Slot, squeue::Entry) {
+    let here = types::Fd(libc::AT_FDCWD);
+    let (from, to, entry, tolerated);
+    match op {
+        Op::MakeDirectory { path } => {
+            (from, to) = (c_path(&path), CString::default());
+            entry = opcode::MkDirAt::new(here, from.as_ptr()).mode(0o750).build();
+            tolerated = libc::EEXIST;
+        }
+        Op::Rename { from: old, to: new } => {
+            (from, to) = (c_path(&old), c_path(&new));
+            entry = opcode::RenameAt::new(here, from.as_ptr(), here, to.as_ptr()).build();
+            tolerated = 0;
+        }
+        Op::Remove { path } => {
+            (from, to) = (c_path(&path), CString::default());
+            entry = opcode::UnlinkAt::new(here, from.as_ptr()).build();
+            tolerated = libc::ENOENT;
+        }
+        Op::RemoveDirectory { path } => {
+            (from, to) = (c_path(&path), CString::default());
+            entry = opcode::UnlinkAt::new(here, from.as_ptr()).flags(libc::AT_REMOVEDIR).build();
+            tolerated = libc::ENOENT;
+        }
+        other => unreachable!("not an operation on paths: {other:?}"),
+    }
+    (Slot::Path { token, _from: from, _to: to, tolerated }, entry)
+}
+
+fn prepare_read(
+    token: Token,
+    file: Descriptor,
+    mut buffer: BytesMut,
+    position: u64,
+    length: usize,
+) -> (Slot, squeue::Entry) {
+    let spare = buffer.spare_capacity_mut();
+
+    let entry = opcode::Read::new(fd(&file), spare.as_mut_ptr().cast(), length as u32)
+        .offset(position)
+        .ioprio(PRIORITY_IDLE)
+        .build();
+    (Slot::Read { token, file, buffer, position, length }, entry)
+}
+
+fn prepare_write(
+    token: Token,
+    file: Descriptor,
+    data: Bytes,
+    position: u64,
+    durable: bool,
+) -> (Slot, squeue::Entry) {
+    let flags = if durable { libc::RWF_DSYNC } else { 0 };
+    let entry = opcode::Write::new(fd(&file), data.as_ptr(), data.len() as u32)
+        .offset(position)
+        .rw_flags(flags)
+        .build();
+    (Slot::Write { token, file, data, position, durable }, entry)
+}
+
+fn prepare_send(token: Token, socket: Descriptor, data: Vec<Bytes>) -> (Slot, squeue::Entry) {
+    let pieces: Vec<libc::iovec> = data
+        .iter()
+        .take(SEND_PIECES_MAX)
+        .map(|piece| libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() })
+        .collect();
+    // SAFETY: a msghdr of zeros is a valid, empty one.
+    let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
+    let mut message = Box::new(Message { pieces, header });
+    message.header.msg_iov = message.pieces.as_mut_ptr();
+    message.header.msg_iovlen = message.pieces.len();
+    let entry =
+        opcode::SendMsg::new(fd(&socket), &raw const message.header).flags(libc::MSG_NOSIGNAL as u32).build();
+    (Slot::Send { token, _socket: socket, _data: data, _message: message }, entry)
+}
+
+fn c_path(path: &Path) -> CString {
+    match CString::new(path.as_os_str().as_bytes()) {
+        Ok(path) => path,
+        Err(_) => unreachable!("paths are made by the engine and hold no zero byte"),
+    }
+}
+
+enum Finished {
+    Done(Completion),
+    Again(Slot, squeue::Entry),
+}
+
+fn finish(slot: Slot, result: i32) -> Finished {
+    let outcome = if result < 0 { Err(Fault { errno: -result }) } else { Ok(result as usize) };
+    let retry = matches!(outcome, Err(Fault { errno: libc::EINTR | libc::EAGAIN }));
+    let (token, result) = match slot {
+        Slot::Free => unreachable!("a completion for a free slot"),
+        Slot::Read { token, file, buffer, position, length } if retry => {
+            let (slot, entry) = prepare_read(token, file, buffer, position, length);
+            return Finished::Again(slot, entry);
+        }
+        Slot::Read { token, mut buffer, length, .. } => {
+            let read = outcome.map(|count| {
+                assert!(count <= length);
+                // SAFETY: the kernel filled the first `count` bytes of the spare capacity.
+                unsafe { buffer.set_len(count) };
+                Done::Read(buffer)
+            });
+            (token, read)
+        }
+        Slot::Write { token, file, mut data, position, durable } => match outcome {
+            Ok(count) if count == data.len() => (token, Ok(Done::Written)),
+            Ok(0) => (token, Err(Fault { errno: libc::EIO })),
+            Ok(count) => {
+                data.advance(count);
+                let (slot, entry) = prepare_write(token, file, data, position + count as u64, durable);
+                return Finished::Again(slot, entry);
+            }
+            Err(_) if retry => {
+                let (slot, entry) = prepare_write(token, file, data, position, durable);
+                return Finished::Again(slot, entry);
+            }
+            Err(fault) => (token, Err(fault)),
+        },
+        Slot::Sync { token, .. } => (token, outcome.map(|_| Done::Synced)),
+        Slot::Open { token, .. } => (token, outcome.map(|fd| Done::Opened(own(fd as RawFd)))),
+        Slot::Path { token, tolerated, .. } => match outcome {
+            Err(fault) if fault.errno != tolerated => (token, Err(fault)),
+            _ => (token, Ok(Done::Finished)),
+        },
+        Slot::Accept { token, .. } => (token, outcome.and_then(|fd| accepted(fd as RawFd))),
+        Slot::Receive { token, mut buffer, .. } => {
+            let received = outcome.map(|count| {
+                let length = buffer.len() + count;
+                assert!(length <= buffer.capacity());
+                // SAFETY: the kernel filled `count` bytes of the spare capacity, behind what was there.
+                unsafe { buffer.set_len(length) };
+                Done::Received(buffer)
+            });
+            (token, received)
+        }
+        Slot::Send { token, .. } => (token, outcome.map(Done::Sent)),
+        Slot::Plain { token, .. } => (token, outcome.map(|_| Done::Finished)),
+    };
+    Finished::Done(Completion { token, result })
+}
+
+fn own(fd: RawFd) -> Descriptor {
+    // SAFETY: the kernel just opened `fd` for us and nobody else owns it.
+    Descriptor::new(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn accepted(fd: RawFd) -> Result<Done, Fault> {
+    // SAFETY: the kernel just accepted `fd` for us and nobody else owns it.
+    let stream = std::net::TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let fault = |error: std::io::Error| Fault { errno: error.raw_os_error().unwrap_or(libc::EIO) };
+    let peer: SocketAddr = stream.peer_addr().map_err(fault)?;
+    stream.set_nodelay(true).map_err(fault)?;
+    Ok(Done::Accepted(Descriptor::new(OwnedFd::from(stream)), peer))
+}

@@ -1,0 +1,222 @@
+//! Reading a journal at start: every frame behind a checkpoint, in order, to the end — and no guess about it.
+//!
+//! In: the files of one shard's journal. Out: frames to replay, and where the journal ends. Never: writes.
+//!
+//! **Torn is not rotten.** A frame is written only after the one before is durable. So what follows the last
+//! sound frame is a torn write that nobody was told about, and is cut; but if any later frame of this
+//! incarnation is sound, the unsound one had been durable, and that is damage: it is reported, never cut.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::error::{Damage, OpenError};
+use crate::format::frame::{self, FrameError, FrameHeader};
+use crate::io::{Descriptor, Open, disk};
+use crate::limits::BLOCK_BYTES;
+
+/// Bytes read at a time.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// Where a scan begins and whose frames it accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct From {
+    pub shard: u16,
+    pub incarnation: u32,
+    /// Frames up to this one are not needed.
+    pub sequence: u64,
+    /// Checksum field of that frame.
+    pub chain: u32,
+}
+
+/// Where a journal ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The last sound frame.
+    pub sequence: u64,
+    pub chain: u32,
+    /// Highest generation of any file.
+    pub generation: u32,
+    /// Bytes of sound frames behind the checkpoint.
+    pub bytes: u64,
+    /// Whether a torn frame was cut.
+    pub torn: bool,
+}
+
+/// Reads one file front to back.
+struct Window {
+    path: PathBuf,
+    file: Descriptor,
+    file_bytes: u64,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    fn open(path: &Path) -> Result<Window, OpenError> {
+        let file = disk::open(path, Open::Read)?;
+        let file_bytes = disk::length(path, &file)?;
+        Ok(Window { path: path.to_path_buf(), file, file_bytes, start: 0, bytes: Bytes::new() })
+    }
+
+    /// Up to `length` bytes at `position`; fewer only at the end of the file.
+    fn at(&mut self, position: u64, length: usize) -> Result<Bytes, OpenError> {
+        let length = (self.file_bytes.saturating_sub(position)).min(length as u64) as usize;
+        let inside =
+            position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
+        if !inside {
+            let wanted = length.max(WINDOW_BYTES).next_multiple_of(BLOCK_BYTES);
+            self.bytes = disk::read(&self.path, &self.file, position, wanted)?.freeze();
+            self.start = position;
+        }
+        let from = (position - self.start) as usize;
+        Ok(self.bytes.slice(from..self.bytes.len().min(from + length)))
+    }
+
+    /// The sound frame at `position`, or why there is none.
+    fn frame(&mut self, position: u64) -> Result<Result<(FrameHeader, Bytes), FrameError>, OpenError> {
+        let block = self.at(position, BLOCK_BYTES)?;
+        let header = match FrameHeader::read(&block) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error)),
+        };
+        let bytes = self.at(position, header.length.get() as usize)?;
+        Ok(frame::check(&bytes).map(|header| (header, bytes)))
+    }
+}
+
+/// A file and what its first frame says.
+struct Candidate {
+    window: Window,
+    generation: u32,
+    first_sequence: u64,
+}
+
+/// Visits every frame behind `from`, in order, and finds where the journal ends.
+pub fn scan(
+    directory: &Path,
+    from: From,
+    mut visit: impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
+) -> Result<End, OpenError> {
+    let mut candidates = candidates(directory, from)?;
+    let generation = candidates.last().map_or(0, |last| last.generation);
+    let mut end = End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false };
+    let begin = candidates.iter().rposition(|file| file.first_sequence <= from.sequence + 1);
+    let Some(begin) = begin else {
+        if let Some(later) = candidates.first() {
+            return Err(lost(&later.window.path, 0, from.sequence + 1));
+        }
+        return Ok(end);
+    };
+    let mut index = begin;
+    loop {
+        let position = scan_file(&mut candidates[index], from, &mut end, &mut visit)?;
+        let next = candidates.get(index + 1);
+        if next.is_some_and(|next| next.first_sequence == end.sequence + 1) {
+            index += 1;
+            continue;
+        }
+        if next.is_some() || later_frame(&mut candidates[index], from, position, end.sequence)? {
+            return Err(lost(&candidates[index].window.path, position, end.sequence + 1));
+        }
+        return Ok(end);
+    }
+}
+
+fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
+    let what = format!("frame {sequence} had been made durable, but it is not sound; a later frame is");
+    Damage { path: path.to_path_buf(), position, what }.into()
+}
+
+/// Files whose first frame is sound and of this incarnation, by generation.
+fn candidates(directory: &Path, from: From) -> Result<Vec<Candidate>, OpenError> {
+    let mut candidates = Vec::new();
+    for name in disk::list(directory)? {
+        if !name.ends_with(".journal") {
+            continue;
+        }
+        let mut window = Window::open(&directory.join(name))?;
+        match window.frame(0)? {
+            Ok((header, _)) if is_ours(&header, from, 0) => {
+                let (generation, first_sequence) = (header.generation.get(), header.sequence.get());
+                candidates.push(Candidate { window, generation, first_sequence });
+            }
+            Err(FrameError::Version(version)) => {
+                let what = format!("its journal has frame version {version}");
+                return Err(OpenError::Incompatible { path: window.path, what });
+            }
+            _ => {}
+        }
+    }
+    candidates.sort_by_key(|file| file.generation);
+    Ok(candidates)
+}
+
+fn is_ours(header: &FrameHeader, from: From, position: u64) -> bool {
+    header.shard.get() == from.shard
+        && header.incarnation.get() == from.incarnation
+        && header.position.get() == position
+}
+
+/// Visits the frames of one file until one is not the next; returns its place.
+fn scan_file(
+    file: &mut Candidate,
+    from: From,
+    end: &mut End,
+    visit: &mut impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
+) -> Result<u64, OpenError> {
+    let mut position = 0;
+    let mut expected = file.first_sequence;
+    let mut chain = None;
+    while position < file.window.file_bytes {
+        let found = file.window.frame(position)?;
+        let next = match &found {
+            Ok((header, _)) => {
+                is_ours(header, from, position)
+                    && header.generation.get() == file.generation
+                    && header.sequence.get() == expected
+            }
+            Err(_) => false,
+        };
+        let Ok((header, bytes)) = found else {
+            end.torn |= matches!(found, Err(FrameError::BodyChecksum | FrameError::HeaderChecksum));
+            break;
+        };
+        if !next {
+            break;
+        }
+        let behind = if expected == from.sequence + 1 { Some(end.chain) } else { chain };
+        if behind.is_some_and(|chain| chain != header.previous.get()) {
+            let what = format!("frame {expected} does not continue the frame before it");
+            return Err(Damage { path: file.window.path.clone(), position, what }.into());
+        }
+        if expected > from.sequence {
+            visit(&header, &bytes)?;
+            end.sequence = expected;
+            end.chain = header.checksum.get();
+            end.bytes += u64::from(header.length.get());
+        }
+        chain = Some(header.checksum.get());
+        expected += 1;
+        position += u64::from(header.length.get());
+    }
+    Ok(position)
+}
+
+/// Whether a sound frame header with a higher sequence than `sequence` stands behind `position`.
+fn later_frame(file: &mut Candidate, from: From, position: u64, sequence: u64) -> Result<bool, OpenError> {
+    let mut at = position;
+    while at < file.window.file_bytes {
+        let block = file.window.at(at, BLOCK_BYTES)?;
+        if let Ok(header) = FrameHeader::read(&block) {
+            let later = is_ours(&header, from, at)
+                && header.generation.get() == file.generation
+                && header.sequence.get() > sequence + 1;
+            if later {
+                return Ok(true);
+            }
+        }
+        at += BLOCK_BYTES as u64;
+    }
+    Ok(false)
+}

@@ -1,0 +1,193 @@
+//! One ordered log: its offsets and watermarks, its producers, its tail in memory, its segments on the device.
+//!
+//! In: headers of batches to append; what became durable; what was settled. Out: offsets, verdicts, slices.
+//! Never: knows another log, a connection, or when to sync.
+
+mod producers;
+mod tail;
+
+use bytes::Bytes;
+
+pub use producers::{Producers, Verdict};
+pub use tail::{Tail, TailBatch};
+
+use crate::format::batch::BatchHeader;
+use crate::format::checkpoint::LogState;
+use crate::segment::Segments;
+use crate::types::{LogId, Offset};
+
+/// Invariant: start <= durable <= end; start and settled are each <= durable. All only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watermarks {
+    /// First offset that may be read.
+    pub start: Offset,
+    /// Everything below is in a segment, unless it is below `start`.
+    pub settled: Offset,
+    /// Everything below is on the device. With one node this is the high watermark.
+    pub durable: Offset,
+    /// The next offset to assign.
+    pub end: Offset,
+}
+
+/// One log.
+#[derive(Debug)]
+pub struct Partition {
+    pub id: LogId,
+    pub leader_epoch: i32,
+    marks: Watermarks,
+    producers: Producers,
+    pub tail: Tail,
+    pub segments: Segments,
+    /// Bytes in the tail that are durable but not settled.
+    unsettled_bytes: usize,
+    /// Whether a run of it is queued or being written.
+    pub settling: bool,
+}
+
+impl Partition {
+    /// A log that holds nothing.
+    pub fn new(id: LogId) -> Partition {
+        Partition::restore(LogState {
+            id,
+            start: 0,
+            end: 0,
+            segment_base: 0,
+            segment_position: 0,
+            leader_epoch: 0,
+            producers: Vec::new(),
+        })
+    }
+
+    /// A log as a checkpoint remembered it, its segments still to be found.
+    pub fn restore(state: LogState) -> Partition {
+        let marks = Watermarks { start: state.start, settled: state.end, durable: state.end, end: state.end };
+        Partition {
+            id: state.id,
+            leader_epoch: state.leader_epoch,
+            marks,
+            producers: Producers::restore(state.producers),
+            tail: Tail::default(),
+            segments: Segments::default(),
+            unsettled_bytes: 0,
+            settling: false,
+        }
+    }
+
+    /// What a checkpoint remembers of the log.
+    pub fn state(&self) -> LogState {
+        let (segment_base, segment_position) = self.segments.active_place();
+        LogState {
+            id: self.id,
+            start: self.marks.start.min(self.marks.settled),
+            end: self.marks.settled,
+            segment_base,
+            segment_position,
+            leader_epoch: self.leader_epoch,
+            producers: self.producers.below(self.marks.settled),
+        }
+    }
+
+    /// The watermarks.
+    pub fn marks(&self) -> Watermarks {
+        self.marks
+    }
+
+    /// What the batch is to its producer's history.
+    pub fn judge(&self, header: &BatchHeader) -> Verdict {
+        self.producers.judge(header)
+    }
+
+    /// Assigns offsets to a batch that is being gathered.
+    pub fn append(&mut self, header: &BatchHeader) -> std::ops::Range<Offset> {
+        let base = self.marks.end;
+        self.marks.end += header.offsets_count();
+        self.producers.remember(header, base);
+        base..self.marks.end
+    }
+
+    /// A batch of this log is durable.
+    pub fn durable(&mut self, batch: TailBatch) {
+        assert!(batch.base >= self.marks.durable && batch.end <= self.marks.end);
+        self.marks.durable = batch.end;
+        self.unsettled_bytes += batch.bytes.len();
+        self.tail.push(batch);
+        self.check();
+    }
+
+    /// A batch found in the journal at start: as if it were appended and durable, unless a segment has it.
+    pub fn replay(&mut self, header: &BatchHeader, batch: TailBatch) {
+        if batch.base < self.marks.end {
+            return;
+        }
+        self.marks.end = batch.end;
+        self.producers.remember(header, batch.base);
+        self.durable(batch);
+    }
+
+    /// Everything below `end` is in a segment now.
+    pub fn settled(&mut self, end: Offset) {
+        assert!(self.marks.settled <= end && end <= self.marks.durable);
+        let bytes: usize = self
+            .tail
+            .from(self.marks.settled)
+            .take_while(|batch| batch.end <= end)
+            .map(|batch| batch.bytes.len())
+            .sum();
+        self.unsettled_bytes -= bytes;
+        self.marks.settled = end;
+        self.check();
+    }
+
+    /// Nothing below `start` may be read any more; tells whether that is news.
+    pub fn trim(&mut self, start: Offset) -> bool {
+        let start = start.min(self.marks.durable);
+        if start <= self.marks.start {
+            return false;
+        }
+        self.marks.start = start;
+        if self.marks.settled < start {
+            // What was trimmed before it was settled never needs to be; a batch that `start` cuts still does.
+            let keep = self.tail.from(start).next().map_or(start, |batch| batch.base.min(start));
+            if keep > self.marks.settled {
+                self.settled(keep);
+            }
+        }
+        self.tail.forget(u64::MAX, self.marks.settled.min(start));
+        self.check();
+        true
+    }
+
+    /// Bytes that are durable but not settled.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.unsettled_bytes
+    }
+
+    /// The frame of the oldest batch that is not settled.
+    pub fn unsettled_since(&self) -> Option<u64> {
+        self.tail.from(self.marks.settled).next().map(|batch| batch.sequence)
+    }
+
+    /// Batches to settle next: from the settled mark on, as many as fit `bytes_max`, at least one.
+    pub fn to_settle(&self, bytes_max: usize) -> (Vec<Bytes>, std::ops::Range<Offset>, i64) {
+        let (mut bytes, mut taken, mut max_timestamp_ms) = (Vec::new(), 0, i64::MIN);
+        let mut offsets = self.marks.settled..self.marks.settled;
+        for batch in self.tail.from(self.marks.settled) {
+            if !bytes.is_empty() && taken + batch.bytes.len() > bytes_max {
+                break;
+            }
+            if bytes.is_empty() {
+                offsets.start = batch.base;
+            }
+            taken += batch.bytes.len();
+            max_timestamp_ms = max_timestamp_ms.max(batch.max_timestamp_ms);
+            offsets.end = batch.end;
+            bytes.push(batch.bytes.clone());
+        }
+        (bytes, offsets, max_timestamp_ms)
+    }
+
+    fn check(&self) {
+        let Watermarks { start, settled, durable, end } = self.marks;
+        assert!(start <= durable && settled <= durable && durable <= end, "{:?}: {:?}", self.id, self.marks);
+    }
+}

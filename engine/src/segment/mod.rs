@@ -1,0 +1,192 @@
+//! Where a log's records live for good: segment files made of large runs.
+//!
+//! In: runs that were written, segments that were sealed. Out: which run holds an offset or a time. Never:
+//! reads or writes a file itself; [`recover`] does so once, at start.
+
+pub mod recover;
+
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use zerocopy::IntoBytes;
+
+use crate::format::batch;
+use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::io::{Descriptor, buffer};
+use crate::types::{LogId, Offset};
+
+/// One segment file.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub base: Offset,
+    pub runs: Vec<RunPlace>,
+    /// Where the next run goes.
+    pub position: u64,
+    pub sealed: bool,
+    /// Open while it is written, and once it was read.
+    pub file: Option<Descriptor>,
+}
+
+impl Segment {
+    /// One more than the last offset in it.
+    pub fn end(&self) -> Offset {
+        self.runs.last().map_or(self.base, |run| run.end_offset.get())
+    }
+}
+
+/// All segments of one log, by base offset. Only the last may be unsealed.
+#[derive(Debug, Default)]
+pub struct Segments {
+    list: Vec<Segment>,
+    /// Whether the log's directory is known to exist.
+    pub has_directory: bool,
+}
+
+impl Segments {
+    /// The segments found at start.
+    pub fn restore(list: Vec<Segment>, has_directory: bool) -> Segments {
+        assert!(list.is_sorted_by_key(|segment| segment.base));
+        Segments { list, has_directory }
+    }
+
+    /// The segments, oldest first.
+    pub fn list(&self) -> &[Segment] {
+        &self.list
+    }
+
+    /// The segment that takes the next run.
+    pub fn active(&self) -> Option<&Segment> {
+        self.list.last().filter(|segment| !segment.sealed)
+    }
+
+    fn active_mut(&mut self) -> Option<&mut Segment> {
+        self.list.last_mut().filter(|segment| !segment.sealed)
+    }
+
+    /// Base and next position of the active segment; zeros when there is none.
+    pub fn active_place(&self) -> (Offset, u64) {
+        self.active().map_or((0, 0), |segment| (segment.base, segment.position))
+    }
+
+    /// A new active segment; its header goes out with its first run.
+    pub fn begin(&mut self, base: Offset, file: Descriptor) {
+        assert!(self.active().is_none() && self.list.last().is_none_or(|last| last.end() <= base));
+        self.list.push(Segment { base, runs: Vec::new(), position: 0, sealed: false, file: Some(file) });
+    }
+
+    /// A run was written into the active segment, which is now `position` bytes long.
+    pub fn push(&mut self, run: RunPlace, position: u64) {
+        let Some(active) = self.active_mut() else { unreachable!("a run is written into an active segment") };
+        assert!(active.end() <= run.base_offset.get() && active.position < position);
+        active.runs.push(run);
+        active.position = position;
+    }
+
+    /// The active segment is complete.
+    pub fn seal(&mut self) {
+        if let Some(active) = self.active_mut() {
+            active.sealed = true;
+            active.runs.shrink_to_fit();
+        }
+    }
+
+    /// Keeps a file open that was opened to be read.
+    pub fn opened(&mut self, base: Offset, file: Descriptor) {
+        if let Some(segment) = self.list.iter_mut().find(|segment| segment.base == base) {
+            segment.file = Some(file);
+        }
+    }
+
+    /// The run that holds `offset`, or the first behind it, with its segment.
+    pub fn find(&self, offset: Offset) -> Option<(&Segment, RunPlace)> {
+        let first = self.list.partition_point(|segment| segment.end() <= offset);
+        let segment = self.list.get(first)?;
+        let run = segment.runs.partition_point(|run| run.end_offset.get() <= offset);
+        segment.runs.get(run).map(|run| (segment, *run))
+    }
+
+    /// First offset of the first run that may hold a record at or after a time.
+    pub fn find_time(&self, timestamp_ms: i64) -> Option<Offset> {
+        let mut runs = self.list.iter().flat_map(|segment| &segment.runs);
+        runs.find(|run| run.max_timestamp_ms.get() >= timestamp_ms).map(|run| run.base_offset.get())
+    }
+
+    /// First offset of the run with the largest timestamp, and that timestamp.
+    pub fn latest_time(&self) -> Option<(i64, Offset)> {
+        let runs = self.list.iter().flat_map(|segment| &segment.runs);
+        runs.map(|run| (run.max_timestamp_ms.get(), run.base_offset.get())).max_by_key(|(time, _)| *time)
+    }
+
+    /// Forgets segments that end at or below `start`; returns their base offsets, for their files to be removed.
+    /// An active one only goes when `active_too`: while a run is being written into it, it must stay.
+    pub fn drop_below(&mut self, start: Offset, active_too: bool) -> Vec<Offset> {
+        let gone = self.list.iter().take_while(|segment| {
+            segment.end() <= start && !segment.runs.is_empty() && (segment.sealed || active_too)
+        });
+        let count = gone.count();
+        self.list.drain(..count).map(|segment| segment.base).collect()
+    }
+}
+
+/// Directory of a log's segments.
+pub fn directory(data: &Path, log: LogId) -> PathBuf {
+    data.join("log").join(log.to_string())
+}
+
+/// Path of a segment.
+pub fn path(data: &Path, log: LogId, base: Offset) -> PathBuf {
+    directory(data, log).join(format!("{base:020}.seg"))
+}
+
+/// Lays out a run of `batches` for `position`; for position 0 the segment's header goes before it. Returns the
+/// bytes, the run's place, and the position behind it.
+pub fn lay_out(
+    log: LogId,
+    leader_epoch: i32,
+    position: u64,
+    offsets: std::ops::Range<Offset>,
+    max_timestamp_ms: i64,
+    batches: &[Bytes],
+) -> (Bytes, RunPlace, u64) {
+    let front = if position == 0 { SEGMENT_HEADER_BYTES } else { 0 };
+    let body_bytes: usize = batches.iter().map(Bytes::len).sum();
+    let mut bytes: BytesMut = buffer::aligned(front + RUN_HEADER_BYTES + body_bytes);
+    if position == 0 {
+        bytes.extend_from_slice(&SegmentHeader::block(log, offsets.start, leader_epoch));
+    }
+    bytes.extend_from_slice(&[0; RUN_HEADER_BYTES]);
+    for batch in batches {
+        bytes.extend_from_slice(batch);
+    }
+    let body = &bytes[front + RUN_HEADER_BYTES..];
+    let header = RunHeader::new(log, offsets, max_timestamp_ms, position + front as u64, body);
+    bytes[front..front + RUN_HEADER_BYTES].copy_from_slice(header.as_bytes());
+    buffer::pad(&mut bytes);
+    let end = position + bytes.len() as u64;
+    (bytes.freeze(), header.place(), end)
+}
+
+/// Checks a run that was read and returns its batches; otherwise says what is wrong.
+pub fn check(run: Bytes, log: LogId, place: &RunPlace) -> Result<Bytes, String> {
+    let header = RunHeader::read(&run, log, place.position.get()).map_err(|bad| bad.0.to_string())?;
+    if header.place() != *place {
+        return Err("the run is not the one that was written there".to_string());
+    }
+    let end = RUN_HEADER_BYTES + header.bytes.get() as usize;
+    if run.len() < end {
+        return Err("the run is cut short".to_string());
+    }
+    let body = run.slice(RUN_HEADER_BYTES..end);
+    let mut next = place.base_offset.get();
+    let mut rest: &[u8] = &body;
+    while !rest.is_empty() {
+        let header = batch::check(rest).map_err(|error| error.to_string())?;
+        let base = header.base_offset.get() as u64;
+        if base < next || base + header.offsets_count() > place.end_offset.get() {
+            return Err(format!("the batch at offset {base} does not belong here"));
+        }
+        next = base + header.offsets_count();
+        rest = rest.get(header.total_bytes()..).unwrap_or_default();
+    }
+    if next == place.end_offset.get() { Ok(body) } else { Err("a batch of the run is missing".to_string()) }
+}

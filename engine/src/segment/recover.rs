@@ -1,0 +1,120 @@
+//! Finding a log's segments again at start.
+//!
+//! In: the log's directory and what the checkpoint says of it. Out: [`Segments`], or the damage found. Never:
+//! takes a file that should be there and is not for an empty one.
+//!
+//! The checkpoint says how long the active segment is; whatever stands behind that is also in the journal and
+//! will be written again. Every older segment must be sealed.
+
+use std::path::Path;
+
+use super::{Segment, Segments, path};
+use crate::error::{Damage, OpenError};
+use crate::format::checkpoint::LogState;
+use crate::format::run::{
+    self, RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES,
+};
+use crate::io::{Descriptor, Open, disk};
+use crate::limits::BLOCK_BYTES;
+use crate::types::{LogId, Offset};
+
+/// The segments of a log and the files beside them that the checkpoint does not know.
+pub struct Found {
+    pub segments: Segments,
+    /// Base offsets of segments begun after the checkpoint; the journal holds all that is in them.
+    pub unfinished: Vec<Offset>,
+}
+
+/// Finds the segments of the log that `state` describes.
+pub fn find(data: &Path, state: &LogState) -> Result<Found, OpenError> {
+    let directory = super::directory(data, state.id);
+    let names = disk::list(&directory)?;
+    let mut bases: Vec<Offset> =
+        names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
+    bases.sort_unstable();
+    let (mut list, mut unfinished) = (Vec::new(), Vec::new());
+    for base in bases {
+        if base >= state.end {
+            unfinished.push(base);
+            continue;
+        }
+        let active = state.segment_position > 0 && base == state.segment_base;
+        let file_path = path(data, state.id, base);
+        let file = disk::open(&file_path, Open::ReadWrite)?;
+        list.push(if active {
+            active_segment(&file_path, file, state)?
+        } else {
+            sealed_segment(&file_path, file, state.id, base)?
+        });
+    }
+    Ok(Found { segments: Segments::restore(list, !names.is_empty() || directory.exists()), unfinished })
+}
+
+/// After replay: every offset from the log's start to `end` must be in a segment, with no hole between runs
+/// of neighbouring segments.
+pub fn check_whole(
+    data: &Path,
+    log: LogId,
+    segments: &Segments,
+    start: Offset,
+    end: Offset,
+) -> Result<(), OpenError> {
+    let mut next = start;
+    for segment in segments.list() {
+        if segment.end() <= next {
+            continue;
+        }
+        if segment.runs.first().is_some_and(|run| run.base_offset.get() > next) {
+            break;
+        }
+        next = segment.end();
+    }
+    if next >= end {
+        return Ok(());
+    }
+    let what = format!("offsets {next} to {end} of {log:?} are missing: a segment file is gone");
+    Err(Damage { path: super::directory(data, log), position: 0, what }.into())
+}
+
+fn damaged(path: &Path, position: u64, what: &str) -> OpenError {
+    Damage { path: path.to_path_buf(), position, what: what.to_string() }.into()
+}
+
+fn check_header(path: &Path, file: &Descriptor, log: LogId, base: Offset) -> Result<(), OpenError> {
+    let block = disk::read(path, file, 0, SEGMENT_HEADER_BYTES)?;
+    SegmentHeader::read(&block, log, base).map(|_| ()).map_err(|bad| damaged(path, 0, bad.0))
+}
+
+fn sealed_segment(path: &Path, file: Descriptor, log: LogId, base: Offset) -> Result<Segment, OpenError> {
+    check_header(path, &file, log, base)?;
+    let file_bytes = disk::length(path, &file)?;
+    let trailer_at = file_bytes.saturating_sub(TRAILER_BYTES as u64);
+    let last_block = disk::read(path, &file, trailer_at, TRAILER_BYTES)?;
+    let Some((position, length)) = run::table_place(&last_block, log, base, file_bytes) else {
+        return Err(damaged(path, trailer_at, "the segment was sealed, but its trailer is not sound"));
+    };
+    let table = disk::read(path, &file, position, length.next_multiple_of(BLOCK_BYTES))?;
+    let runs = table
+        .get(..length)
+        .ok_or(run::BadSegment("the table of runs is cut short"))
+        .and_then(|table| run::table(table, &last_block))
+        .map_err(|bad| damaged(path, position, bad.0))?;
+    Ok(Segment { base, runs, position, sealed: true, file: None })
+}
+
+fn active_segment(path: &Path, file: Descriptor, state: &LogState) -> Result<Segment, OpenError> {
+    check_header(path, &file, state.id, state.segment_base)?;
+    let mut runs: Vec<RunPlace> = Vec::new();
+    let mut position = SEGMENT_HEADER_BYTES as u64;
+    while position < state.segment_position {
+        let block = disk::read(path, &file, position, RUN_HEADER_BYTES.next_multiple_of(BLOCK_BYTES))?;
+        let header =
+            RunHeader::read(&block, state.id, position).map_err(|bad| damaged(path, position, bad.0))?;
+        runs.push(header.place());
+        position += header.total_bytes() as u64;
+    }
+    if position != state.segment_position || runs.last().is_some_and(|run| run.end_offset.get() > state.end) {
+        return Err(damaged(path, position, "the segment's runs are not those of the checkpoint"));
+    }
+    Ok(Segment { base: state.segment_base, runs, position, sealed: false, file: Some(file) })
+}

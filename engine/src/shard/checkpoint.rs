@@ -1,0 +1,226 @@
+//! Checkpoints: what recovery needs of the past, so that journal files may be used again.
+//!
+//! In: which journal files are full; what is settled. Out: syncs of segments and directories, then one small
+//! file, whole or not at all. Never: lets go of a frame before everything it held is durable elsewhere.
+//!
+//! ```text
+//!   idle ─(a file is full)─> settling ─> syncing ─> writing ─> syncing the file ─> renaming ─> syncing the
+//!     ^                                                                                        directory
+//!     └──────────────── journal files up to it are spare, removed segments are unlinked ──────────┘
+//! ```
+
+use std::path::PathBuf;
+
+use super::{Shard, Work};
+use crate::format::checkpoint::Checkpoint;
+use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+
+/// Syncs a checkpoint has in flight at a time.
+const SYNCS_IN_FLIGHT_MAX: usize = 16;
+
+/// The state of the checkpoint being made, if one is.
+#[derive(Debug, Default)]
+pub(super) struct Checkpointer {
+    phase: Phase,
+    /// Highest frame that is durable.
+    durable: u64,
+    /// Files that nothing refers to once the frames that say so are durable, and that frame.
+    removals: Vec<(u64, Op)>,
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    #[default]
+    Idle,
+    Settling {
+        sequence: u64,
+        chain: u32,
+    },
+    Syncing {
+        checkpoint: Box<Checkpoint>,
+        files: Vec<Descriptor>,
+        directories: Vec<PathBuf>,
+        in_flight: usize,
+    },
+    Opening {
+        checkpoint: Box<Checkpoint>,
+    },
+    Writing {
+        sequence: u64,
+        file: Descriptor,
+    },
+    SyncingFile {
+        sequence: u64,
+    },
+    Renaming {
+        sequence: u64,
+    },
+    OpeningDirectory {
+        sequence: u64,
+    },
+    SyncingDirectory {
+        sequence: u64,
+    },
+}
+
+/// Name of a shard's checkpoint.
+pub(super) fn file_name(incarnation: u32, shard: u16) -> String {
+    format!("{incarnation}-{shard}.checkpoint")
+}
+
+impl Checkpointer {
+    pub(super) fn durable(&mut self, sequence: u64) {
+        self.durable = sequence;
+    }
+
+    /// Removes a file once the frame `sequence` is durable.
+    pub(super) fn remove_after(&mut self, sequence: u64, path: PathBuf) {
+        self.removals.push((sequence, Op::Remove { path }));
+    }
+
+    /// Removes a directory a frame later than the files in it.
+    pub(super) fn remove_directory_after(&mut self, sequence: u64, path: PathBuf) {
+        self.removals.push((sequence + 1, Op::RemoveDirectory { path }));
+    }
+}
+
+impl Shard {
+    /// Begins a checkpoint when a journal file is full, and goes on once everything in it is settled.
+    pub(super) fn drive_checkpoint(&mut self) {
+        self.remove_files();
+        if self.failed.is_some() {
+            return;
+        }
+        match self.checkpointer.phase {
+            Phase::Idle => {
+                let Some((sequence, chain)) = self.journal.files().full_upto() else { return };
+                if sequence > self.checkpointer.durable {
+                    return;
+                }
+                self.checkpointer.phase = Phase::Settling { sequence, chain };
+                self.settle_upto(sequence);
+            }
+            Phase::Settling { sequence, chain } if self.settler.is_idle() => {
+                let open = self.held.logs_upto(sequence).any(|log| {
+                    let since = self.logs.get(&log).and_then(|log| log.unsettled_since());
+                    since.is_some_and(|since| since <= sequence)
+                });
+                assert!(!open, "the settler is idle, so all that was asked for is settled");
+                let checkpoint = self.checkpoint(sequence, chain);
+                let (files, directories) = self.settler.take_dirty();
+                self.checkpointer.phase =
+                    Phase::Syncing { checkpoint: Box::new(checkpoint), files, directories, in_flight: 0 };
+                self.sync_more();
+            }
+            _ => {}
+        }
+    }
+
+    fn checkpoint(&self, sequence: u64, chain: u32) -> Checkpoint {
+        let mut logs: Vec<_> = self.logs.values().map(|partition| partition.state()).collect();
+        logs.sort_by_key(|log| log.id);
+        Checkpoint { incarnation: self.place.incarnation, shard: self.place.shard, sequence, chain, logs }
+    }
+
+    fn path(&self, suffix: &str) -> PathBuf {
+        let name = file_name(self.place.incarnation, self.place.shard);
+        self.place.directory.join("state").join(name + suffix)
+    }
+
+    fn sync_more(&mut self) {
+        let mut ops = Vec::new();
+        let Phase::Syncing { files, directories, in_flight, .. } = &mut self.checkpointer.phase else {
+            return;
+        };
+        while *in_flight < SYNCS_IN_FLIGHT_MAX {
+            let op = match (files.pop(), directories.is_empty()) {
+                (Some(file), _) => Op::Sync { file },
+                (None, true) => break,
+                (None, false) => match directories.pop() {
+                    Some(path) => Op::Open { path, how: Open::Directory },
+                    None => break,
+                },
+            };
+            *in_flight += 1;
+            ops.push(op);
+        }
+        let finished = *in_flight == 0;
+        for op in ops {
+            self.want(Work::Checkpoint, op);
+        }
+        if finished {
+            let phase = std::mem::take(&mut self.checkpointer.phase);
+            let Phase::Syncing { checkpoint, .. } = phase else { unreachable!("matched above") };
+            self.checkpointer.phase = Phase::Opening { checkpoint };
+            let op = Op::Open { path: self.path(".new"), how: Open::Replace };
+            self.want(Work::Checkpoint, op);
+        }
+    }
+
+    /// One step is done.
+    pub(super) fn checkpoint_step(&mut self, result: Result<Done, Fault>) {
+        let done = match result {
+            Ok(done) => done,
+            Err(fault) => return self.fail("write a checkpoint", self.path(""), fault),
+        };
+        let phase = std::mem::take(&mut self.checkpointer.phase);
+        let (next, op) = match (phase, done) {
+            (Phase::Syncing { checkpoint, files, directories, in_flight }, done) => {
+                // A directory was opened and is to be synced; anything else is finished.
+                let (in_flight, op) = match done {
+                    Done::Opened(file) => (in_flight, Some(Op::Sync { file })),
+                    _ => (in_flight - 1, None),
+                };
+                self.checkpointer.phase = Phase::Syncing { checkpoint, files, directories, in_flight };
+                match op {
+                    Some(op) => self.want(Work::Checkpoint, op),
+                    None => self.sync_more(),
+                }
+                return;
+            }
+            (Phase::Opening { checkpoint }, Done::Opened(file)) => {
+                let bytes = checkpoint.to_bytes();
+                let mut data = buffer::aligned(bytes.len());
+                data.extend_from_slice(&bytes);
+                buffer::pad(&mut data);
+                let op = Op::Write { file: file.clone(), position: 0, data: data.freeze(), durable: false };
+                (Phase::Writing { sequence: checkpoint.sequence, file }, op)
+            }
+            (Phase::Writing { sequence, file }, _) => (Phase::SyncingFile { sequence }, Op::Sync { file }),
+            (Phase::SyncingFile { sequence }, _) => {
+                (Phase::Renaming { sequence }, Op::Rename { from: self.path(".new"), to: self.path("") })
+            }
+            (Phase::Renaming { sequence }, _) => {
+                let op = Op::Open { path: self.place.directory.join("state"), how: Open::Directory };
+                (Phase::OpeningDirectory { sequence }, op)
+            }
+            (Phase::OpeningDirectory { sequence }, Done::Opened(file)) => {
+                (Phase::SyncingDirectory { sequence }, Op::Sync { file })
+            }
+            (Phase::SyncingDirectory { sequence }, _) => {
+                self.journal.files().release(sequence);
+                self.counts.checkpoints += 1;
+                return; // idle again
+            }
+            (phase, done) => unreachable!("{phase:?} cannot come to {done:?}"),
+        };
+        self.checkpointer.phase = next;
+        self.want(Work::Checkpoint, op);
+    }
+
+    /// Removes files whose logs or segments are gone for good: the frame that says so is durable.
+    fn remove_files(&mut self) {
+        let durable = self.checkpointer.durable;
+        if !self.checkpointer.removals.first().is_some_and(|(after, _)| *after <= durable) {
+            return;
+        }
+        let (ready, later) = std::mem::take(&mut self.checkpointer.removals)
+            .into_iter()
+            .partition(|(after, _)| *after <= durable);
+        self.checkpointer.removals = later;
+        let ready: Vec<(u64, Op)> = ready;
+        for (_, op) in ready {
+            self.want(Work::Removal, op);
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! All logs of one core behind one interface: append, read, trim, and the turn of the wheel between them.
+//!
+//! In: calls of the owner, completions, the time. Out: operations ([`Shard::collect`]) and events
+//! ([`Shard::events`]). Never: reads a clock, touches the kernel, answers before a frame is durable.
+//!
+//! ```text
+//!   append ──> journal (one frame a turn) ──durable──> tail in memory ──settle──> segment ──checkpoint──> journal file spare
+//!                                             └── Appended, Advanced                └── read back, checked, cached
+//! ```
+//!
+//! A failed write ends the shard: nothing in flight is acknowledged and every later call is refused, because
+//! after a failed write nobody knows what the device holds. The next start reads what is really there.
+
+mod checkpoint;
+mod held;
+mod read;
+pub mod recover;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use crate::format::batch::CheckedBatch;
+use crate::format::frame::Kind;
+use crate::io::{Completion, Fault, Op, Token};
+use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
+use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, RUN_BYTES, SEAL_AFTER_US};
+use crate::partition::{Partition, TailBatch, Verdict, Watermarks};
+use crate::types::{LogId, Now, Offset, Ticket};
+
+pub use read::ReadOutcome;
+
+/// The token space of the engine's operations.
+pub const TOKEN_SPACE: u16 = 0;
+
+/// Something the owner should know.
+#[derive(Debug)]
+pub enum ShardEvent {
+    /// The batch appended with this ticket is on the device.
+    Appended { ticket: Ticket, base_offset: Offset, log_start: Offset, duplicate: bool },
+    /// A read that could not be answered at once.
+    Read { ticket: Ticket, outcome: ReadOutcome },
+    /// More of the log can be read.
+    Advanced { log: LogId },
+    /// The shard has failed; what it says names the file and the reason.
+    Failed { what: String },
+}
+
+/// Why a batch was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    UnknownLog,
+    OutOfOrderSequence,
+    FencedProducer,
+    /// The shard has failed.
+    Failed,
+}
+
+/// What an operation of the shard was for.
+#[derive(Debug)]
+enum Work {
+    Frame,
+    Prepare,
+    Settle(Box<settle::Job>),
+    Read {
+        log: LogId,
+        base: Offset,
+        position: u64,
+    },
+    Checkpoint,
+    /// Removing files that nothing refers to.
+    Removal,
+}
+
+/// Where a shard is and what it may use.
+#[derive(Clone, Debug)]
+pub struct ShardPlace {
+    /// The data directory.
+    pub directory: PathBuf,
+    pub shard: u16,
+    pub incarnation: u32,
+    /// Bytes of frames kept in memory to serve the ends of logs, unsettled ones included.
+    pub memory_bytes: usize,
+}
+
+/// Figures of one shard, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardCounts {
+    pub journal: JournalCounts,
+    pub appended_batches: u64,
+    pub appended_records: u64,
+    pub appended_bytes: u64,
+    pub settled_bytes: u64,
+    pub settled_runs: u64,
+    pub checkpoints: u64,
+    pub read_from_memory_bytes: u64,
+    pub read_from_device_bytes: u64,
+    pub held_bytes: u64,
+    pub logs: u64,
+}
+
+/// All logs of one core.
+#[derive(Debug)]
+pub struct Shard {
+    place: ShardPlace,
+    logs: HashMap<LogId, Partition>,
+    journal: Journal,
+    held: held::Held,
+    settler: settle::Settler,
+    reader: read::Reader,
+    checkpointer: checkpoint::Checkpointer,
+    works: HashMap<u64, Work>,
+    next_work: u64,
+    wanted: Vec<(Token, Op)>,
+    events: VecDeque<ShardEvent>,
+    counts: ShardCounts,
+    seal_at_us: Option<u64>,
+    failed: Option<String>,
+}
+
+impl Shard {
+    fn new(place: ShardPlace, logs: HashMap<LogId, Partition>, journal: Journal) -> Shard {
+        Shard {
+            place,
+            logs,
+            journal,
+            held: held::Held::default(),
+            settler: settle::Settler::default(),
+            reader: read::Reader::default(),
+            checkpointer: checkpoint::Checkpointer::default(),
+            works: HashMap::new(),
+            next_work: 0,
+            wanted: Vec::new(),
+            events: VecDeque::new(),
+            counts: ShardCounts::default(),
+            seal_at_us: None,
+            failed: None,
+        }
+    }
+
+    // -- logs ---------------------------------------------------------------------------------------------
+
+    /// Makes a log, or does nothing if it is there. Durable with the next frame, and before anything appended
+    /// to it.
+    pub fn create(&mut self, log: LogId) {
+        if !self.logs.contains_key(&log) && self.logs.len() < LOGS_MAX {
+            self.logs.insert(log, Partition::new(log));
+            self.journal.push(Kind::Create, log, 0);
+        }
+    }
+
+    /// Removes a log and all it holds. Durable with the next frame; its files go after that.
+    pub fn delete(&mut self, log: LogId) {
+        let Some(partition) = self.logs.remove(&log) else { return };
+        self.journal.push(Kind::Delete, log, 0);
+        self.reader.forget(log, &mut self.events);
+        self.remove_later(&partition);
+    }
+
+    /// Whether the log exists here.
+    pub fn contains(&self, log: LogId) -> bool {
+        self.logs.contains_key(&log)
+    }
+
+    /// Every log here.
+    pub fn logs(&self) -> impl Iterator<Item = LogId> {
+        self.logs.keys().copied()
+    }
+
+    /// The log's watermarks; `None`: it does not exist here.
+    pub fn marks(&self, log: LogId) -> Option<Watermarks> {
+        self.logs.get(&log).map(Partition::marks)
+    }
+
+    // -- append -------------------------------------------------------------------------------------------
+
+    /// Appends a batch: assigns offsets and gathers it into the next frame. `Ok` means the batch has its place,
+    /// not that it survives a crash: [`ShardEvent::Appended`] with this ticket says that, in the order of the
+    /// calls.
+    pub fn append(&mut self, log: LogId, batch: &CheckedBatch, ticket: Ticket) -> Result<(), Refused> {
+        if self.failed.is_some() {
+            return Err(Refused::Failed);
+        }
+        let partition = self.logs.get_mut(&log).ok_or(Refused::UnknownLog)?;
+        let header = batch.header();
+        match partition.judge(header) {
+            Verdict::Next => {}
+            Verdict::OutOfOrder => return Err(Refused::OutOfOrderSequence),
+            Verdict::Fenced => return Err(Refused::FencedProducer),
+            Verdict::Duplicate(base_offset) => {
+                // The first copy may not be durable yet; the next frame is behind it in any case.
+                self.journal.promise(Promise { ticket, log, base_offset, duplicate: true });
+                return Ok(());
+            }
+        }
+        let offsets = partition.append(header);
+        let max_timestamp_ms = header.max_timestamp.get();
+        let piece = Piece { log, base: offsets.start, end: offsets.end, max_timestamp_ms, bytes: 0..0 };
+        let promise = Promise { ticket, log, base_offset: offsets.start, duplicate: false };
+        self.journal.push_batch(piece, partition.leader_epoch, batch.bytes(), promise);
+        self.counts.appended_batches += 1;
+        self.counts.appended_records += u64::from(header.records_count.get().max(0) as u32);
+        self.counts.appended_bytes += batch.bytes().len() as u64;
+        Ok(())
+    }
+
+    /// Whether so much waits for the device that the owner should take no more input for now.
+    pub fn is_full(&self) -> bool {
+        self.journal.waiting_bytes() > JOURNAL_WAITING_BYTES_MAX
+    }
+
+    /// Moves the log's start up to `start` (never down, never above what is durable). Durable with the next
+    /// frame; segments that end below it are removed.
+    pub fn trim(&mut self, log: LogId, start: Offset) {
+        let Some(partition) = self.logs.get_mut(&log) else { return };
+        if !partition.trim(start) {
+            return;
+        }
+        self.journal.push(Kind::Trim, log, partition.marks().start);
+        let idle = !partition.settling;
+        for base in partition.segments.drop_below(partition.marks().start, idle) {
+            self.reader.forget_segment(log, base);
+            let path = crate::segment::path(&self.place.directory, log, base);
+            self.checkpointer.remove_after(self.journal.gathering_sequence(), path);
+        }
+    }
+
+    fn remove_later(&mut self, partition: &Partition) {
+        let sequence = self.journal.gathering_sequence();
+        for segment in partition.segments.list() {
+            let path = crate::segment::path(&self.place.directory, partition.id, segment.base);
+            self.checkpointer.remove_after(sequence, path);
+        }
+        if partition.segments.has_directory {
+            let path = crate::segment::directory(&self.place.directory, partition.id);
+            self.checkpointer.remove_directory_after(sequence, path);
+        }
+    }
+
+    // -- the turn -----------------------------------------------------------------------------------------
+
+    /// Sends the next frame on its way, unless one is in flight or nothing was gathered.
+    pub fn commit(&mut self, now: Now) {
+        if self.failed.is_some() {
+            return;
+        }
+        if self.seal_at_us.is_some_and(|at| at <= now.monotonic_us) {
+            self.seal_at_us = None;
+            if self.journal.needs_seal() {
+                self.journal.seal();
+            }
+        }
+        if let Some(op) = self.journal.next_write() {
+            self.want(Work::Frame, op);
+        }
+        if let Some(op) = self.journal.files().prepare() {
+            self.want(Work::Prepare, op);
+        }
+        if self.journal.needs_seal() && self.seal_at_us.is_none() {
+            self.seal_at_us = Some(now.monotonic_us + SEAL_AFTER_US);
+        }
+        self.reclaim();
+        self.drive_checkpoint();
+        self.drive_settling();
+        self.counts.journal = self.journal.counts();
+        self.counts.held_bytes = self.held.bytes() as u64;
+        self.counts.logs = self.logs.len() as u64;
+    }
+
+    /// Whether a frame is on its way to the device.
+    pub fn is_writing(&self) -> bool {
+        self.journal.is_writing()
+    }
+
+    /// When [`Shard::commit`] should be called though nothing else happens.
+    pub fn next_deadline_us(&self) -> Option<u64> {
+        self.seal_at_us
+    }
+
+    /// Takes the outcome of an operation of this shard.
+    pub fn complete(&mut self, completion: Completion) {
+        let Some(work) = self.works.remove(&completion.token.index) else {
+            unreachable!("a completion for work that nobody began")
+        };
+        match (work, completion.result) {
+            (Work::Frame, Ok(_)) => {
+                let frame = self.journal.written();
+                self.durable(frame);
+            }
+            (Work::Frame, Err(fault)) => {
+                let path = self.journal.current_path();
+                self.fail("write the journal", path, fault);
+            }
+            (Work::Prepare, result) => match self.journal.files().prepared(result) {
+                Ok(Some(op)) => self.want(Work::Prepare, op),
+                Ok(None) => {}
+                Err((path, fault)) => self.fail("prepare a journal file", path, fault),
+            },
+            (Work::Settle(job), result) => self.settle_step(*job, result),
+            (Work::Read { log, base, position }, result) => self.read_step(log, base, position, result),
+            (Work::Checkpoint, result) => self.checkpoint_step(result),
+            (Work::Removal, _) => {} // a file that stays is found and removed at the next start
+        }
+    }
+
+    /// Hands over every operation that is wanted now.
+    pub fn collect(&mut self, wanted: &mut Vec<(Token, Op)>) {
+        wanted.append(&mut self.wanted);
+    }
+
+    /// The oldest event not taken yet.
+    pub fn next_event(&mut self) -> Option<ShardEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether everything appended is durable and the journal says so itself: the time to stop.
+    pub fn is_quiet(&self) -> bool {
+        self.failed.is_some() || (self.journal.is_idle() && !self.journal.needs_seal())
+    }
+
+    /// Lets the seal go out now rather than after the quiet time: for a clean shutdown.
+    pub fn hasten_seal(&mut self) {
+        if self.journal.needs_seal() {
+            self.seal_at_us = Some(0);
+        }
+    }
+
+    /// Why the shard has failed, if it has.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Figures since the start.
+    pub fn counts(&self) -> ShardCounts {
+        self.counts
+    }
+
+    /// Which shard this is.
+    pub fn index(&self) -> u16 {
+        self.place.shard
+    }
+
+    fn durable(&mut self, frame: DurableFrame) {
+        let mut touched: Vec<LogId> = Vec::new();
+        for piece in &frame.pieces {
+            let Some(partition) = self.logs.get_mut(&piece.log) else { continue };
+            partition.durable(TailBatch {
+                base: piece.base,
+                end: piece.end,
+                max_timestamp_ms: piece.max_timestamp_ms,
+                sequence: frame.sequence,
+                bytes: frame.bytes.slice(piece.bytes.clone()),
+            });
+            if touched.last() != Some(&piece.log) {
+                touched.push(piece.log);
+            }
+            if partition.unsettled_bytes() >= RUN_BYTES && !partition.settling {
+                partition.settling = true;
+                self.settler.queue(piece.log);
+            }
+        }
+        for promise in &frame.promises {
+            let log_start = self.logs.get(&promise.log).map_or(0, |partition| partition.marks().start);
+            let Promise { ticket, base_offset, duplicate, .. } = *promise;
+            self.events.push_back(ShardEvent::Appended { ticket, base_offset, log_start, duplicate });
+        }
+        for log in &touched {
+            self.events.push_back(ShardEvent::Advanced { log: *log });
+        }
+        self.held.push(frame.sequence, frame.bytes.len(), touched);
+        self.checkpointer.durable(frame.sequence);
+    }
+
+    fn want(&mut self, work: Work, op: Op) {
+        let index = self.next_work;
+        self.next_work += 1;
+        self.works.insert(index, work);
+        self.wanted.push((Token { space: TOKEN_SPACE, index }, op));
+    }
+
+    fn fail(&mut self, doing: &str, path: PathBuf, fault: Fault) {
+        let what = format!("cannot {doing}: {fault}, {}", path.display());
+        if self.failed.is_none() {
+            self.failed = Some(what.clone());
+            self.events.push_back(ShardEvent::Failed { what });
+        }
+    }
+}
+
+/// Sum of the lengths.
+fn bytes_of(slices: &[Bytes]) -> u64 {
+    slices.iter().map(|slice| slice.len() as u64).sum()
+}

@@ -1,0 +1,285 @@
+//! Reading: from the tail in memory at once, or a whole run from its segment, checked and kept for the next.
+//!
+//! In: a log, an offset, how many bytes. Out: slices of shared memory. Never: serves a byte whose checksum was
+//! not verified, or anything at or above the durable offset.
+//!
+//! A run is the unit of reading: about a mebibyte, one checksum, one direct read. Readers that follow each
+//! other through a log find it in the cache.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Shard, ShardEvent, Work, bytes_of};
+use crate::error::Damage;
+use crate::format::batch;
+use crate::format::run::RunPlace;
+use crate::io::{Done, Fault, Op, Open, buffer};
+use crate::limits::{READS_IN_FLIGHT_MAX, RUN_CACHE_BYTES_MAX};
+use crate::segment;
+use crate::types::{LogId, Offset, Ticket};
+
+/// What a read came to.
+#[derive(Clone, Debug)]
+pub enum ReadOutcome {
+    /// Whole batches, back to back; none if the log ends at the offset.
+    Data {
+        batches: Vec<Bytes>,
+        log_start: Offset,
+        durable: Offset,
+    },
+    /// The offset is below the log start or above the durable offset.
+    OutOfRange {
+        log_start: Offset,
+        durable: Offset,
+    },
+    UnknownLog,
+    /// The bytes on the device are not what was written there.
+    Damaged(Damage),
+    /// The device did not deliver.
+    Fault {
+        what: String,
+    },
+}
+
+/// A reader that waits for a run.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    from: Offset,
+    bytes_max: usize,
+    ticket: Ticket,
+}
+
+/// A run that is wanted, and by whom.
+#[derive(Debug)]
+struct Wanted {
+    log: LogId,
+    base: Offset,
+    place: RunPlace,
+    readers: Vec<Waiting>,
+    begun: bool,
+}
+
+/// Runs being read, and runs that were.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    wanted: VecDeque<Wanted>,
+    in_flight: usize,
+    /// Checked batches of runs, most recently used last: log, segment base, run, batches.
+    cache: VecDeque<(LogId, Offset, RunPlace, Bytes)>,
+    cache_bytes: usize,
+}
+
+impl Reader {
+    fn cached(&mut self, log: LogId, place: &RunPlace) -> Option<Bytes> {
+        let index = self.cache.iter().position(|(found, _, run, _)| *found == log && run == place)?;
+        let entry = self.cache.remove(index)?;
+        let batches = entry.3.clone();
+        self.cache.push_back(entry);
+        Some(batches)
+    }
+
+    fn keep(&mut self, log: LogId, base: Offset, place: RunPlace, batches: Bytes) {
+        self.cache_bytes += batches.len();
+        self.cache.push_back((log, base, place, batches));
+        while self.cache_bytes > RUN_CACHE_BYTES_MAX && self.cache.len() > 1 {
+            if let Some((_, _, _, oldest)) = self.cache.pop_front() {
+                self.cache_bytes -= oldest.len();
+            }
+        }
+    }
+
+    /// Answers everybody who waits for a log that is gone.
+    pub(super) fn forget(&mut self, log: LogId, events: &mut VecDeque<ShardEvent>) {
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.log == log) {
+            for reader in wanted.readers.drain(..) {
+                events
+                    .push_back(ShardEvent::Read { ticket: reader.ticket, outcome: ReadOutcome::UnknownLog });
+            }
+        }
+        self.uncache(|entry| entry.0 == log);
+    }
+
+    /// Forgets what was cached of one segment.
+    pub(super) fn forget_segment(&mut self, log: LogId, base: Offset) {
+        self.uncache(|entry| entry.0 == log && entry.1 == base);
+    }
+
+    fn uncache(&mut self, gone: impl Fn(&(LogId, Offset, RunPlace, Bytes)) -> bool) {
+        self.cache.retain(|entry| !gone(entry));
+        self.cache_bytes = self.cache.iter().map(|entry| entry.3.len()).sum();
+    }
+}
+
+impl Shard {
+    /// Reads whole batches from the one that holds `from`: at most `bytes_max`, but at least one. `None`: the
+    /// device must be asked; [`ShardEvent::Read`] follows under this ticket.
+    pub fn read(
+        &mut self,
+        log: LogId,
+        from: Offset,
+        bytes_max: usize,
+        ticket: Ticket,
+    ) -> Option<ReadOutcome> {
+        let Some(partition) = self.logs.get(&log) else { return Some(ReadOutcome::UnknownLog) };
+        let marks = partition.marks();
+        let (log_start, durable) = (marks.start, marks.durable);
+        if from < log_start || from > durable {
+            return Some(ReadOutcome::OutOfRange { log_start, durable });
+        }
+        if from == durable {
+            return Some(ReadOutcome::Data { batches: Vec::new(), log_start, durable });
+        }
+        if partition.tail.first().is_some_and(|first| first <= from) {
+            let batches = partition.tail.slices(from, bytes_max);
+            self.counts.read_from_memory_bytes += bytes_of(&batches);
+            return Some(ReadOutcome::Data { batches, log_start, durable });
+        }
+        let Some((segment, place)) = partition.segments.find(from) else {
+            // Nothing is left of these offsets but the tail behind them.
+            let batches = partition.tail.slices(from, bytes_max);
+            return Some(ReadOutcome::Data { batches, log_start, durable });
+        };
+        let base = segment.base;
+        if let Some(run) = self.reader.cached(log, &place) {
+            let batches = cut(&run, from, bytes_max);
+            self.counts.read_from_memory_bytes += bytes_of(&batches);
+            return Some(ReadOutcome::Data { batches, log_start, durable });
+        }
+        let reader = Waiting { from, bytes_max, ticket };
+        match self.reader.wanted.iter_mut().find(|wanted| wanted.log == log && wanted.place == place) {
+            Some(wanted) => wanted.readers.push(reader),
+            None => {
+                self.reader.wanted.push_back(Wanted {
+                    log,
+                    base,
+                    place,
+                    readers: vec![reader],
+                    begun: false,
+                });
+                self.drive_reads();
+            }
+        }
+        None
+    }
+
+    /// First offset from which on a reader looking for the first record at or after a time must look.
+    pub fn seek_time(&self, log: LogId, timestamp_ms: i64) -> Option<Offset> {
+        let partition = self.logs.get(&log)?;
+        let marks = partition.marks();
+        let in_tail = || {
+            let mut tail = partition.tail.from(marks.settled.max(marks.start));
+            tail.find(|batch| batch.max_timestamp_ms >= timestamp_ms).map(|batch| batch.base)
+        };
+        let found = partition.segments.find_time(timestamp_ms).or_else(in_tail);
+        found.map(|offset| offset.max(marks.start))
+    }
+
+    /// First offset from which on a reader looking for the record with the largest timestamp must look, and
+    /// that timestamp.
+    pub fn seek_latest_time(&self, log: LogId) -> Option<(i64, Offset)> {
+        let partition = self.logs.get(&log)?;
+        let marks = partition.marks();
+        let tail = partition.tail.from(marks.settled.max(marks.start));
+        let in_tail = tail.map(|batch| (batch.max_timestamp_ms, batch.base)).max_by_key(|(time, _)| *time);
+        let best = partition.segments.latest_time().into_iter().chain(in_tail).max_by_key(|(time, _)| *time);
+        best.map(|(time, offset)| (time, offset.max(marks.start)))
+    }
+
+    fn drive_reads(&mut self) {
+        while self.reader.in_flight < READS_IN_FLIGHT_MAX {
+            let Some(wanted) = self.reader.wanted.iter_mut().find(|wanted| !wanted.begun) else { return };
+            wanted.begun = true;
+            let (log, base, place) = (wanted.log, wanted.base, wanted.place);
+            self.reader.in_flight += 1;
+            self.read_run(log, base, place);
+        }
+    }
+
+    fn read_run(&mut self, log: LogId, base: Offset, place: RunPlace) {
+        let segments = self.logs.get(&log).map(|partition| partition.segments.list()).unwrap_or_default();
+        let file =
+            segments.iter().find(|segment| segment.base == base).and_then(|segment| segment.file.clone());
+        let op = match file {
+            Some(file) => {
+                let length = place.total_bytes();
+                Op::Read { file, position: place.position.get(), buffer: buffer::aligned(length), length }
+            }
+            None => Op::Open { path: segment::path(&self.place.directory, log, base), how: Open::Read },
+        };
+        self.want(Work::Read { log, base, position: place.position.get() }, op);
+    }
+
+    /// A file was opened or a run was read.
+    pub(super) fn read_step(&mut self, log: LogId, base: Offset, position: u64, result: Result<Done, Fault>) {
+        let index = self.reader.wanted.iter().position(|wanted| {
+            wanted.log == log && wanted.base == base && wanted.place.position.get() == position
+        });
+        let Some(index) = index else { unreachable!("a run was read that nobody wanted") };
+        let place = self.reader.wanted[index].place;
+        if let Ok(Done::Opened(file)) = result {
+            if let Some(partition) = self.logs.get_mut(&log) {
+                partition.segments.opened(base, file.clone());
+            }
+            let length = place.total_bytes();
+            let op = Op::Read { file, position, buffer: buffer::aligned(length), length };
+            return self.want(Work::Read { log, base, position }, op);
+        }
+        let Some(wanted) = self.reader.wanted.remove(index) else { return };
+        self.reader.in_flight -= 1;
+        let checked = self.checked_run(&wanted, result);
+        for reader in &wanted.readers {
+            let marks = self.marks(log).unwrap_or_default();
+            let outcome = match &checked {
+                Ok(run) => {
+                    let batches = cut(run, reader.from, reader.bytes_max);
+                    ReadOutcome::Data { batches, log_start: marks.start, durable: marks.durable }
+                }
+                Err(outcome) => outcome.clone(),
+            };
+            self.events.push_back(ShardEvent::Read { ticket: reader.ticket, outcome });
+        }
+        if let Ok(run) = checked {
+            self.counts.read_from_device_bytes += run.len() as u64;
+            self.reader.keep(log, base, place, run);
+        }
+        self.drive_reads();
+    }
+
+    fn checked_run(&self, wanted: &Wanted, result: Result<Done, Fault>) -> Result<Bytes, ReadOutcome> {
+        let path = segment::path(&self.place.directory, wanted.log, wanted.base);
+        let position = wanted.place.position.get();
+        match result {
+            Ok(Done::Read(bytes)) => {
+                segment::check(bytes.freeze(), wanted.log, &wanted.place).map_err(|what| {
+                    let offsets = wanted.place.base_offset.get()..wanted.place.end_offset.get();
+                    let what =
+                        format!("{what} (offsets {} to {} of {:?})", offsets.start, offsets.end, wanted.log);
+                    ReadOutcome::Damaged(Damage { path, position, what })
+                })
+            }
+            Ok(other) => unreachable!("a read cannot come to {other:?}"),
+            Err(fault) => Err(ReadOutcome::Fault {
+                what: format!("cannot read {} at {position}: {fault}", path.display()),
+            }),
+        }
+    }
+}
+
+/// Whole batches out of a checked run, from the one that holds `from`: one slice, or none.
+fn cut(run: &Bytes, from: Offset, bytes_max: usize) -> Vec<Bytes> {
+    let (mut start, mut end) = (None, 0);
+    let mut at = 0;
+    while let Some(header) = run.get(at..).and_then(|rest| batch::shape(rest).ok()) {
+        let next = at + header.total_bytes();
+        if header.base_offset.get() as u64 + header.offsets_count() > from {
+            let begin = *start.get_or_insert(at);
+            if next - begin > bytes_max && end > begin {
+                break;
+            }
+            end = next;
+        }
+        at = next;
+    }
+    start.map(|start| run.slice(start..end)).into_iter().collect()
+}

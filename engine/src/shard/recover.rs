@@ -1,0 +1,496 @@
+//! Opening a data directory: what the last run left, made whole again, and a fresh beginning behind it.
+//!
+//! In: a directory. Out: shards ready to run, and a [`Report`] a person can read. Never: guesses. What should be
+//! there and is not, or is not sound, is named and nothing is changed.
+//!
+//! ```text
+//!   superblock ─> checkpoints of its incarnation ─> segments they describe ─> journals behind them
+//!        ─> everything replayed is settled into segments and synced
+//!        ─> checkpoints of the next incarnation ─> superblock: from here on the next incarnation counts
+//! ```
+//!
+//! A crash anywhere before the superblock is written leaves the old incarnation as it was: recovery only adds
+//! runs behind the places its checkpoints know, and the next attempt writes the same again. Because the new
+//! incarnation starts with empty journals, the number of shards may differ from the last run's.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use zerocopy::byteorder::little_endian::{U16, U32};
+
+use super::checkpoint::file_name;
+use super::{Shard, ShardPlace};
+use crate::error::{Damage, OpenError};
+use crate::format::batch;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::frame::{self, FrameHeader, Kind};
+use crate::format::run;
+use crate::format::superblock::Superblock;
+use crate::io::disk::{self, DirectoryLock};
+use crate::io::{Descriptor, Open, buffer};
+use crate::journal::recover::{End, From, scan};
+use crate::journal::{self, Files, Journal, JournalFile, Position};
+use crate::limits::{BLOCK_BYTES, RUN_BYTES, SEGMENT_BYTES};
+use crate::partition::{Partition, TailBatch};
+use crate::segment;
+use crate::types::LogId;
+
+/// How a data directory is opened.
+#[derive(Clone, Debug)]
+pub struct OpenConfig {
+    pub directory: PathBuf,
+    /// Shards to run with; may differ from the last run's.
+    pub shards: u16,
+    /// Which shard a log belongs to; must be the same function for the whole run.
+    pub shard_of: fn(LogId, u16) -> u16,
+    pub node_id: u32,
+    /// The id a new directory gets.
+    pub new_cluster_id: [u8; 16],
+    pub journal_file_bytes: u64,
+    /// Per shard: bytes of frames kept in memory.
+    pub memory_bytes: usize,
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Opened {
+    pub shards: Vec<Shard>,
+    pub cluster_id: [u8; 16],
+    pub report: Report,
+    pub lock: DirectoryLock,
+}
+
+/// What was found and done, for a person to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The directory held nothing and was set up.
+    pub created: bool,
+    pub incarnation: u32,
+    pub logs_count: usize,
+    pub frames_count: u64,
+    pub journal_bytes: u64,
+    pub replayed_batches: u64,
+    /// Shards whose journal ended in a frame that was never acknowledged.
+    pub torn_frames: u32,
+    /// Directories of logs that nothing refers to, moved to quarantine.
+    pub quarantined: Vec<PathBuf>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.created {
+            return write!(f, "new data directory");
+        }
+        write!(
+            f,
+            "start {} of this directory: {} logs; replayed {} batches from {} journal frames ({} bytes)",
+            self.incarnation, self.logs_count, self.replayed_batches, self.frames_count, self.journal_bytes
+        )?;
+        if self.torn_frames > 0 {
+            write!(f, "; cut {} unfinished frames, none of them acknowledged", self.torn_frames)?;
+        }
+        for path in &self.quarantined {
+            write!(f, "; moved to quarantine: {}", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything found so far.
+struct Recovery<'a> {
+    config: &'a OpenConfig,
+    logs: HashMap<LogId, Partition>,
+    /// Segment files written here.
+    dirty: HashMap<PathBuf, Descriptor>,
+    /// Files begun after the checkpoints; the journals hold all that is in them.
+    unfinished: Vec<PathBuf>,
+    /// Journal files of another size, needed until the next incarnation counts.
+    outdated: Vec<PathBuf>,
+    report: Report,
+}
+
+/// Opens `config.directory`, recovering what the last run left. When it returns, everything that was ever
+/// acknowledged is in segments, synced, and the journals are empty.
+pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
+    let directory = &config.directory;
+    let lock = disk::lock(directory)?;
+    let (mut superblock, file, created) = superblock(config)?;
+    for name in ["journal", "log", "state", "quarantine"] {
+        disk::make_directory(&directory.join(name))?;
+    }
+    let old_shards = superblock.shards.get();
+    let incarnation = superblock.incarnation.get();
+    let next = incarnation + 1;
+    let mut recovery = Recovery {
+        config,
+        logs: HashMap::new(),
+        dirty: HashMap::new(),
+        unfinished: Vec::new(),
+        outdated: Vec::new(),
+        report: Report { created, incarnation: next, ..Report::default() },
+    };
+    let checkpoints = recovery.checkpoints(incarnation, old_shards)?;
+    recovery.segments(&checkpoints)?;
+    let mut ends = Vec::new();
+    for checkpoint in &checkpoints {
+        ends.push(recovery.journal(checkpoint)?);
+    }
+    recovery.check_whole()?;
+    recovery.settle_all()?;
+    recovery.quarantine_unknown()?;
+    recovery.sync()?;
+
+    recovery.report.logs_count = recovery.logs.len();
+    let shards = recovery.shards(next, &ends)?;
+    superblock.incarnation = U32::new(next);
+    superblock.shards = U16::new(config.shards);
+    write_superblock(directory, &file, &mut superblock)?;
+    for path in &recovery.outdated {
+        disk::remove(path)?;
+    }
+    remove_old(directory, incarnation, old_shards, config.shards)?;
+    Ok(Opened { shards, cluster_id: superblock.cluster_id, report: recovery.report, lock })
+}
+
+fn superblock(config: &OpenConfig) -> Result<(Superblock, Descriptor, bool), OpenError> {
+    let path = config.directory.join("superblock");
+    if path.exists() {
+        let file = disk::open(&path, Open::ReadWrite)?;
+        let bytes = disk::read(&path, &file, 0, 2 * BLOCK_BYTES)?;
+        let Some(superblock) = Superblock::newest(&bytes) else {
+            let what = "neither copy of the superblock is sound".to_string();
+            return Err(Damage { path, position: 0, what }.into());
+        };
+        superblock.supported().map_err(|what| OpenError::Incompatible { path, what })?;
+        return Ok((superblock, file, false));
+    }
+    for name in ["journal", "log", "state"] {
+        if !disk::list(&config.directory.join(name))?.is_empty() {
+            let what = format!("there is no superblock, but {name}/ is not empty");
+            return Err(Damage { path, position: 0, what }.into());
+        }
+    }
+    let file = disk::open(&path, Open::ReadWrite)?;
+    disk::write_zeros(&path, &file, 2 * BLOCK_BYTES as u64)?;
+    disk::sync_directory(&config.directory)?;
+    Ok((Superblock::new(config.new_cluster_id, config.node_id), file, true))
+}
+
+fn write_superblock(
+    directory: &Path,
+    file: &Descriptor,
+    superblock: &mut Superblock,
+) -> Result<(), OpenError> {
+    let path = directory.join("superblock");
+    let (block, position) = superblock.block();
+    let mut aligned = buffer::aligned(BLOCK_BYTES);
+    aligned.extend_from_slice(&block);
+    disk::write(&path, file, position, &aligned)?;
+    disk::sync(&path, file)?;
+    Ok(())
+}
+
+impl Recovery<'_> {
+    fn checkpoints(&mut self, incarnation: u32, shards: u16) -> Result<Vec<Checkpoint>, OpenError> {
+        let mut checkpoints = Vec::new();
+        for shard in 0..shards {
+            let path = self.config.directory.join("state").join(file_name(incarnation, shard));
+            let file = disk::open(&path, Open::Read)?;
+            let length = disk::length(&path, &file)? as usize;
+            let bytes = disk::read(&path, &file, 0, length.next_multiple_of(BLOCK_BYTES))?;
+            let found = Checkpoint::from_bytes(&bytes);
+            let sound = found.filter(|found| found.incarnation == incarnation && found.shard == shard);
+            let Some(checkpoint) = sound else {
+                let what = "the checkpoint is not sound".to_string();
+                return Err(Damage { path, position: 0, what }.into());
+            };
+            checkpoints.push(checkpoint);
+        }
+        Ok(checkpoints)
+    }
+
+    fn segments(&mut self, checkpoints: &[Checkpoint]) -> Result<(), OpenError> {
+        let data = &self.config.directory;
+        for state in checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs) {
+            let found = segment::recover::find(data, state)?;
+            self.unfinished.extend(found.unfinished.iter().map(|base| segment::path(data, state.id, *base)));
+            let mut partition = Partition::restore(state.clone());
+            partition.segments = found.segments;
+            self.logs.insert(state.id, partition);
+        }
+        Ok(())
+    }
+
+    fn journal(&mut self, checkpoint: &Checkpoint) -> Result<End, OpenError> {
+        let Checkpoint { shard, incarnation, sequence, chain, .. } = *checkpoint;
+        let directory = journal_directory(&self.config.directory, shard);
+        let from = From { shard, incarnation, sequence, chain };
+        let end = scan(&directory, from, |header, bytes| self.replay(&directory, header, bytes))?;
+        self.report.frames_count += end.sequence - sequence;
+        self.report.journal_bytes += end.bytes;
+        self.report.torn_frames += u32::from(end.torn);
+        Ok(end)
+    }
+
+    fn replay(&mut self, journal: &Path, header: &FrameHeader, bytes: &Bytes) -> Result<(), OpenError> {
+        let sequence = header.sequence.get();
+        let bad =
+            |what: String| Damage { path: journal.to_path_buf(), position: header.position.get(), what };
+        for entry in frame::entries(bytes, header).map_err(|error| bad(error.to_string()))? {
+            match entry.kind {
+                Kind::Create => {
+                    self.logs.entry(entry.log).or_insert_with(|| Partition::new(entry.log));
+                }
+                Kind::Delete => {
+                    self.logs.remove(&entry.log);
+                    let directory = segment::directory(&self.config.directory, entry.log);
+                    for name in disk::list(&directory)? {
+                        self.dirty.remove(&directory.join(&name));
+                        disk::remove(&directory.join(name))?;
+                    }
+                    disk::remove_directory(&directory)?;
+                }
+                Kind::Trim => {
+                    if let Some(partition) = self.logs.get_mut(&entry.log) {
+                        partition.trim(entry.offset);
+                    }
+                    self.drop_trimmed(entry.log)?;
+                }
+                Kind::Batch => {
+                    let batch = bytes.slice(entry.bytes.clone());
+                    let found = batch::check(&batch).map_err(|error| bad(error.to_string()))?;
+                    let header = *found;
+                    self.replay_batch(entry.log, entry.offset, sequence, &header, batch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_batch(
+        &mut self,
+        log: LogId,
+        base: u64,
+        sequence: u64,
+        header: &batch::BatchHeader,
+        bytes: Bytes,
+    ) -> Result<(), OpenError> {
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        let end = base + header.offsets_count();
+        let max_timestamp_ms = header.max_timestamp.get();
+        partition.replay(header, TailBatch { base, end, max_timestamp_ms, sequence, bytes });
+        self.report.replayed_batches += 1;
+        while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= RUN_BYTES) {
+            self.settle_run(log)?;
+        }
+        Ok(())
+    }
+
+    fn check_whole(&self) -> Result<(), OpenError> {
+        for partition in self.logs.values() {
+            let marks = partition.marks();
+            let end = marks.settled;
+            segment::recover::check_whole(
+                &self.config.directory,
+                partition.id,
+                &partition.segments,
+                marks.start,
+                end,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn settle_all(&mut self) -> Result<(), OpenError> {
+        for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains_key(path)) {
+            disk::remove(&path)?;
+        }
+        let logs: Vec<LogId> = self.logs.keys().copied().collect();
+        for log in logs {
+            while self.logs.get(&log).is_some_and(|partition| partition.unsettled_since().is_some()) {
+                self.settle_run(log)?;
+            }
+            if let Some(partition) = self.logs.get_mut(&log) {
+                partition.tail.forget(u64::MAX, partition.marks().settled);
+            }
+            self.drop_trimmed(log)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that end below the log's start.
+    fn drop_trimmed(&mut self, log: LogId) -> Result<(), OpenError> {
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        for base in partition.segments.drop_below(partition.marks().start, true) {
+            let path = segment::path(&self.config.directory, log, base);
+            self.dirty.remove(&path);
+            disk::remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the next run of a log, making or sealing a segment as needed.
+    fn settle_run(&mut self, log: LogId) -> Result<(), OpenError> {
+        let data = &self.config.directory;
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(RUN_BYTES);
+        if let Some(active) = partition.segments.active().filter(|active| active.position >= SEGMENT_BYTES) {
+            let path = segment::path(data, log, active.base);
+            if let Some(file) = &active.file {
+                let table = run::seal(log, active.base, &active.runs, active.position);
+                let mut aligned = buffer::aligned(table.len());
+                aligned.extend_from_slice(&table);
+                disk::write(&path, file, active.position, &aligned)?;
+                // A longer table of an earlier attempt may stand behind it; the trailer must be the last block.
+                disk::truncate(&path, file, active.position + table.len() as u64)?;
+                self.dirty.insert(path, file.clone());
+            }
+            partition.segments.seal();
+        }
+        if partition.segments.active().is_none() {
+            disk::make_directory(&segment::directory(data, log))?;
+            partition.segments.has_directory = true;
+            let file = disk::open(&segment::path(data, log, offsets.start), Open::Replace)?;
+            partition.segments.begin(offsets.start, file);
+        }
+        let Some(active) = partition.segments.active() else { return Ok(()) };
+        let path = segment::path(data, log, active.base);
+        let Some(file) = active.file.clone() else { return Ok(()) };
+        let position = active.position;
+        disk::truncate(&path, &file, position)?;
+        let (bytes, place, end) = segment::lay_out(
+            log,
+            partition.leader_epoch,
+            position,
+            offsets.clone(),
+            max_timestamp_ms,
+            &batches,
+        );
+        disk::write(&path, &file, position, &bytes)?;
+        partition.segments.push(place, end);
+        partition.settled(offsets.end);
+        self.dirty.insert(path, file);
+        Ok(())
+    }
+
+    /// Logs that neither a checkpoint nor a journal knows are kept aside, not deleted.
+    fn quarantine_unknown(&mut self) -> Result<(), OpenError> {
+        let data = &self.config.directory;
+        for name in disk::list(&data.join("log"))? {
+            let known = u64::from_str_radix(&name, 16).is_ok_and(|id| self.logs.contains_key(&LogId(id)));
+            let path = data.join("log").join(&name);
+            if known {
+                continue;
+            }
+            if disk::list(&path).is_ok_and(|names| names.is_empty()) {
+                disk::remove_directory(&path)?;
+                continue;
+            }
+            let aside = data.join("quarantine").join(format!("{name}-{}", self.report.incarnation));
+            disk::rename(&path, &aside)?;
+            self.report.quarantined.push(aside);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), OpenError> {
+        let mut directories: Vec<PathBuf> =
+            vec![self.config.directory.join("log"), self.config.directory.clone()];
+        for (path, file) in self.dirty.drain() {
+            disk::sync(&path, &file)?;
+            directories.extend(path.parent().map(Path::to_path_buf));
+        }
+        directories.sort();
+        directories.dedup();
+        for directory in directories {
+            disk::sync_directory(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// The shards of the next incarnation, each with its checkpoint written and an empty journal.
+    fn shards(&mut self, incarnation: u32, ends: &[End]) -> Result<Vec<Shard>, OpenError> {
+        let mut by_shard: Vec<HashMap<LogId, Partition>> = Vec::new();
+        by_shard.resize_with(usize::from(self.config.shards), HashMap::new);
+        for (log, partition) in self.logs.drain() {
+            let shard = (self.config.shard_of)(log, self.config.shards);
+            by_shard[usize::from(shard)].insert(log, partition);
+        }
+        let mut shards = Vec::new();
+        for (shard, logs) in (0..self.config.shards).zip(by_shard) {
+            let end = ends.get(usize::from(shard)).copied().unwrap_or(End {
+                sequence: 0,
+                chain: 0,
+                generation: 0,
+                bytes: 0,
+                torn: false,
+            });
+            let mut states: Vec<_> = logs.values().map(Partition::state).collect();
+            states.sort_by_key(|state| state.id);
+            let checkpoint =
+                Checkpoint { incarnation, shard, sequence: end.sequence, chain: end.chain, logs: states };
+            let state = self.config.directory.join("state");
+            disk::replace(&state, &file_name(incarnation, shard), &checkpoint.to_bytes())?;
+            let files = self.journal_files(shard, end.generation + 1)?;
+            let position = Position { shard, incarnation, next_sequence: end.sequence + 1, chain: end.chain };
+            let place = ShardPlace {
+                directory: self.config.directory.clone(),
+                shard,
+                incarnation,
+                memory_bytes: self.config.memory_bytes,
+            };
+            shards.push(Shard::new(place, logs, Journal::new(position, files)));
+        }
+        Ok(shards)
+    }
+
+    /// The journal's files, all of them to be used again; makes the first if there is none.
+    fn journal_files(&mut self, shard: u16, generation: u32) -> Result<Files, OpenError> {
+        let directory = journal_directory(&self.config.directory, shard);
+        disk::make_directory(&directory)?;
+        let file_bytes = self.config.journal_file_bytes;
+        let (mut spare, mut next_name) = (Vec::new(), 0);
+        for name in disk::list(&directory)? {
+            let path = directory.join(&name);
+            let number: Option<u32> = name.strip_suffix(".journal").and_then(|number| number.parse().ok());
+            next_name = next_name.max(number.map_or(0, |number| number + 1));
+            let file = disk::open(&path, Open::ReadWrite)?;
+            if disk::length(&path, &file)? == file_bytes {
+                spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
+            } else {
+                self.outdated.push(path);
+            }
+        }
+        if spare.is_empty() {
+            let path = directory.join(journal::file_name(next_name));
+            next_name += 1;
+            let file = disk::open(&path, Open::Replace)?;
+            disk::write_zeros(&path, &file, file_bytes)?;
+            spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
+        }
+        disk::sync_directory(&directory)?;
+        disk::sync_directory(&self.config.directory.join("journal"))?;
+        Ok(Files::new(directory, file_bytes, spare, generation, next_name))
+    }
+}
+
+fn journal_directory(data: &Path, shard: u16) -> PathBuf {
+    data.join("journal").join(shard.to_string())
+}
+
+/// Removes what only the old incarnation needed.
+fn remove_old(data: &Path, incarnation: u32, old_shards: u16, shards: u16) -> Result<(), OpenError> {
+    for shard in 0..old_shards {
+        disk::remove(&data.join("state").join(file_name(incarnation, shard)))?;
+    }
+    for shard in shards..old_shards {
+        let directory = journal_directory(data, shard);
+        for name in disk::list(&directory)? {
+            disk::remove(&directory.join(name))?;
+        }
+        disk::remove_directory(&directory)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,369 @@
+//! A shard driven by hand: real files, no ring, every step in the order the test wants.
+
+use std::path::{Path, PathBuf};
+
+use super::recover::{OpenConfig, Opened, open};
+use super::*;
+use crate::error::OpenError;
+use crate::format::record::BatchBuilder;
+use crate::io::disk;
+use crate::segment;
+
+/// A directory of its own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("ringmain-shard-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn config(directory: &Path, shards: u16) -> OpenConfig {
+    OpenConfig {
+        directory: directory.to_path_buf(),
+        shards,
+        shard_of: |log, shards| (log.0 % u64::from(shards)) as u16,
+        node_id: 1,
+        new_cluster_id: [9; 16],
+        journal_file_bytes: 4 << 20,
+        memory_bytes: 8 << 20,
+    }
+}
+
+/// Shards and the events they gave so far.
+struct Rig {
+    shards: Vec<Shard>,
+    events: Vec<ShardEvent>,
+    now: Now,
+    _lock: disk::DirectoryLock,
+    report: recover::Report,
+}
+
+impl Rig {
+    fn open(directory: &Path, shards: u16) -> Rig {
+        let Opened { shards, report, lock, .. } = open(&config(directory, shards)).unwrap();
+        Rig { shards, events: Vec::new(), now: Now::default(), _lock: lock, report }
+    }
+
+    fn shard(&mut self, log: LogId) -> &mut Shard {
+        let index = (config(Path::new(""), self.shards.len() as u16).shard_of)(log, self.shards.len() as u16);
+        &mut self.shards[usize::from(index)]
+    }
+
+    /// Turns until nothing is left to do.
+    fn settle(&mut self) {
+        loop {
+            self.now.monotonic_us += 10_000;
+            let mut wanted = Vec::new();
+            for shard in &mut self.shards {
+                shard.commit(self.now);
+                shard.collect(&mut wanted);
+                for (token, op) in wanted.drain(..) {
+                    shard.complete(disk::execute(token, op));
+                }
+                while let Some(event) = shard.next_event() {
+                    self.events.push(event);
+                }
+            }
+            if self.shards.iter().all(|shard| shard.is_quiet() && shard.works.is_empty()) {
+                return;
+            }
+        }
+    }
+
+    fn append(&mut self, log: LogId, value: &[u8], request: u64) {
+        let mut builder = BatchBuilder::new(request as i64);
+        builder.push(request as i64, None, Some(value), &[]);
+        let ticket = Ticket { owner: 0, request };
+        self.shard(log).append(log, &builder.finish(), ticket).unwrap();
+    }
+
+    fn acked(&self) -> Vec<(u64, Offset)> {
+        let acked = self.events.iter().filter_map(|event| match event {
+            ShardEvent::Appended { ticket, base_offset, .. } => Some((ticket.request, *base_offset)),
+            _ => None,
+        });
+        acked.collect()
+    }
+
+    /// Every batch of the log from `from`, one byte of each value.
+    fn read_all(&mut self, log: LogId, mut from: Offset) -> Vec<(Offset, u8)> {
+        let mut found = Vec::new();
+        loop {
+            let ticket = Ticket { owner: 1, request: from };
+            let outcome = match self.shard(log).read(log, from, 256 << 10, ticket) {
+                Some(outcome) => outcome,
+                None => {
+                    self.settle();
+                    let index = self.events.iter().position(
+                        |event| matches!(event, ShardEvent::Read { ticket: found, .. } if *found == ticket),
+                    );
+                    match self.events.remove(index.unwrap()) {
+                        ShardEvent::Read { outcome, .. } => outcome,
+                        _ => unreachable!(),
+                    }
+                }
+            };
+            let ReadOutcome::Data { batches, .. } = outcome else { panic!("{outcome:?}") };
+            if batches.is_empty() {
+                return found;
+            }
+            for piece in batches {
+                for (header, batch) in crate::format::batch::split(piece) {
+                    let mut records = batch.slice(crate::format::batch::HEADER_BYTES..);
+                    let record = crate::format::record::take(&mut records).unwrap();
+                    let offset = header.base_offset.get() as u64;
+                    found.push((offset, record.value.unwrap()[0]));
+                    from = offset + 1;
+                }
+            }
+        }
+    }
+}
+
+const LOG: LogId = LogId(4);
+const OTHER: LogId = LogId(5);
+
+#[test]
+fn what_is_acknowledged_is_there_after_a_crash_for_any_number_of_shards() {
+    let scratch = Scratch::new("crash");
+    let mut rig = Rig::open(&scratch.0, 2);
+    assert!(rig.report.created);
+    for log in [LOG, OTHER] {
+        rig.shard(log).create(log);
+    }
+    for request in 0..100 {
+        rig.append(if request % 2 == 0 { LOG } else { OTHER }, &[request as u8; 100], request);
+    }
+    assert!(rig.acked().is_empty(), "nothing is acknowledged before it is written");
+    rig.settle();
+    assert_eq!(rig.acked().len(), 100);
+    for shards in [1, 3, 2, 2] {
+        drop(rig);
+        rig = Rig::open(&scratch.0, shards);
+        let expected: Vec<(Offset, u8)> = (0..50).map(|n| (n, (n * 2) as u8)).collect();
+        assert_eq!(rig.read_all(LOG, 0), expected);
+        assert_eq!(rig.read_all(OTHER, 49), vec![(49, 99)]);
+    }
+}
+
+#[test]
+fn journal_files_are_used_again_and_memory_stays_bounded() {
+    let scratch = Scratch::new("cycle");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    let value = vec![7; 100_000];
+    for request in 0..600 {
+        rig.append(LOG, &value, request);
+        rig.settle();
+    }
+    let counts = rig.shards[0].counts();
+    assert!(counts.checkpoints > 5, "{counts:?}");
+    assert!(counts.held_bytes <= 9 << 20, "{counts:?}");
+    let files = std::fs::read_dir(scratch.0.join("journal/0")).unwrap().count();
+    assert!(files <= crate::limits::JOURNAL_FILES_MAX, "{files} journal files");
+    assert_eq!(rig.read_all(LOG, 0).len(), 600);
+    drop(rig);
+    let mut rig = Rig::open(&scratch.0, 1);
+    assert!(rig.report.journal_bytes < 16 << 20);
+    assert_eq!(rig.read_all(LOG, 0).len(), 600);
+    assert_eq!(rig.acked(), vec![]);
+}
+
+#[test]
+fn a_trimmed_log_gives_its_space_back_and_stays_trimmed() {
+    let scratch = Scratch::new("trim");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..50 {
+        rig.append(LOG, &vec![1; 100_000], request);
+        rig.settle();
+    }
+    assert!(std::fs::read_dir(segment::directory(&scratch.0, LOG)).unwrap().count() > 0);
+    rig.shard(LOG).trim(LOG, 45);
+    rig.shard(LOG).trim(LOG, 10);
+    rig.settle();
+    let outcome = rig.shard(LOG).read(LOG, 44, 1, Ticket { owner: 0, request: 0 });
+    assert!(matches!(outcome, Some(ReadOutcome::OutOfRange { log_start: 45, durable: 50 })), "{outcome:?}");
+    rig.shard(LOG).trim(LOG, 50);
+    rig.append(LOG, b"x", 50);
+    rig.settle();
+    rig.append(LOG, b"y", 51);
+    rig.settle();
+    drop(rig);
+    let mut rig = Rig::open(&scratch.0, 1);
+    assert_eq!(rig.read_all(LOG, 50), vec![(50, b'x'), (51, b'y')]);
+    assert_eq!(rig.shard(LOG).marks(LOG).unwrap().start, 50);
+    let bytes: u64 = std::fs::read_dir(segment::directory(&scratch.0, LOG))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < 100_000, "{bytes} bytes for two small records");
+}
+
+#[test]
+fn a_deleted_log_is_gone_with_its_files() {
+    let scratch = Scratch::new("delete");
+    let mut rig = Rig::open(&scratch.0, 1);
+    for log in [LOG, OTHER] {
+        rig.shard(log).create(log);
+        for request in 0..20 {
+            rig.append(log, &vec![1; 100_000], request);
+        }
+        rig.settle();
+    }
+    rig.shard(LOG).delete(LOG);
+    rig.settle();
+    rig.append(OTHER, b"x", 1);
+    rig.settle();
+    assert!(!segment::directory(&scratch.0, LOG).exists());
+    drop(rig);
+    let mut rig = Rig::open(&scratch.0, 1);
+    assert!(!rig.shard(LOG).contains(LOG));
+    assert_eq!(rig.read_all(OTHER, 0).len(), 21);
+}
+
+#[test]
+fn an_idempotent_batch_sent_again_is_answered_with_its_first_offset_also_after_a_restart() {
+    use zerocopy::{FromBytes, byteorder::big_endian};
+    let batch = |sequence: i32| {
+        let mut builder = BatchBuilder::new(0);
+        builder.push(0, None, Some(b"v"), &[]);
+        let mut bytes = builder.finish().bytes().to_vec();
+        let (header, _) = crate::format::batch::BatchHeader::mut_from_prefix(&mut bytes).unwrap();
+        header.producer_id = big_endian::I64::new(3);
+        header.producer_epoch = big_endian::I16::new(0);
+        header.base_sequence = big_endian::I32::new(sequence);
+        let crc = crate::format::crc::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        CheckedBatch::from_producer(Bytes::from(bytes)).unwrap()
+    };
+    let ticket = |request| Ticket { owner: 0, request };
+    let scratch = Scratch::new("idempotent");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for sequence in [0, 1, 1, 0] {
+        rig.shards[0].append(LOG, &batch(sequence), ticket(sequence as u64)).unwrap();
+    }
+    rig.settle();
+    assert_eq!(rig.acked(), vec![(0, 0), (1, 1), (1, 1), (0, 0)]);
+    assert_eq!(rig.shards[0].append(LOG, &batch(5), ticket(5)), Err(Refused::OutOfOrderSequence));
+    for _ in 0..2 {
+        drop(rig);
+        rig = Rig::open(&scratch.0, 1);
+        rig.shards[0].append(LOG, &batch(1), ticket(9)).unwrap();
+        rig.settle();
+        assert_eq!(rig.acked(), vec![(9, 1)]);
+    }
+}
+
+#[test]
+fn a_torn_frame_is_cut_and_a_rotten_one_is_refused() {
+    let scratch = Scratch::new("torn");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    rig.settle();
+    for request in 0..3 {
+        rig.append(LOG, b"value", request);
+        rig.settle();
+    }
+    drop(rig);
+    // Frames: create, seal, then append and seal three times. Each is one block.
+    let path = scratch.0.join("journal/0/000000.journal");
+    let sound = std::fs::read(&path).unwrap();
+    let frames = sound.chunks(4096).take_while(|block| block.starts_with(b"RMJF")).count();
+    let damage = |block: usize| {
+        let mut bytes = sound.clone();
+        bytes[block * 4096 + 70] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    damage(frames - 2);
+    let error = open(&config(&scratch.0, 1)).unwrap_err();
+    assert!(matches!(&error, OpenError::Damaged(damage) if damage.path == path), "{error}");
+    assert!(open(&config(&scratch.0, 1)).is_err(), "refusing changes nothing");
+    std::fs::write(&path, &sound).unwrap();
+    damage(frames - 1);
+    // The last frame is a seal: cutting it loses nothing.
+    let mut rig = Rig::open(&scratch.0, 1);
+    assert_eq!(rig.read_all(LOG, 0).len(), 3);
+}
+
+#[test]
+fn rotten_runs_are_never_served_and_missing_files_never_mean_empty() {
+    let scratch = Scratch::new("rot");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..3 {
+        rig.append(LOG, &vec![1; 5000], request);
+    }
+    rig.settle();
+    drop(rig);
+    drop(Rig::open(&scratch.0, 1));
+    let path = segment::path(&scratch.0, LOG, 0);
+    let sound = std::fs::read(&path).unwrap();
+    let mut rotten = sound.clone();
+    rotten[9000] ^= 4;
+    std::fs::write(&path, &rotten).unwrap();
+    let mut rig = Rig::open(&scratch.0, 1);
+    assert!(rig.shard(LOG).read(LOG, 0, 1, Ticket { owner: 0, request: 1 }).is_none());
+    rig.settle();
+    assert!(
+        rig.events.iter().any(|event| matches!(
+            event,
+            ShardEvent::Read { outcome: ReadOutcome::Damaged(damage), .. } if damage.path == path
+        )),
+        "{:?}",
+        rig.events
+    );
+    drop(rig);
+    for file in ["superblock", "log", "state"] {
+        std::fs::write(&path, &sound).unwrap();
+        let (from, aside) = (scratch.0.join(file), scratch.0.join("aside"));
+        std::fs::rename(&from, &aside).unwrap();
+        let error = open(&config(&scratch.0, 1)).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged(_) | OpenError::Io(_)), "{file}: {error}");
+        let _ = std::fs::remove_dir_all(&from);
+        std::fs::rename(&aside, &from).unwrap();
+        assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 3);
+    }
+}
+
+#[test]
+fn a_failed_write_acknowledges_nothing_and_ends_the_shard() {
+    let scratch = Scratch::new("fault");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    rig.settle();
+    rig.append(LOG, b"lost", 1);
+    let mut wanted = Vec::new();
+    rig.shards[0].commit(rig.now);
+    rig.shards[0].collect(&mut wanted);
+    for (token, op) in wanted {
+        let fault = Fault { errno: libc::EIO };
+        let result = if matches!(op, Op::Write { durable: true, .. }) { Err(fault) } else { continue };
+        rig.shards[0].complete(Completion { token, result });
+    }
+    rig.settle();
+    assert_eq!(rig.acked(), vec![]);
+    assert!(rig.shards[0].failure().unwrap().contains("Input/output error"));
+    let mut builder = BatchBuilder::new(0);
+    builder.push(0, None, None, &[]);
+    let ticket = Ticket { owner: 0, request: 2 };
+    assert_eq!(rig.shards[0].append(LOG, &builder.finish(), ticket), Err(Refused::Failed));
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let scratch = Scratch::new("lock");
+    let _rig = Rig::open(&scratch.0, 1);
+    assert!(matches!(open(&config(&scratch.0, 1)), Err(OpenError::InUse(_))));
+}

@@ -1,0 +1,226 @@
+//! The settings a topic may be given, by the names Kafka's tools know them by.
+//!
+//! In: names and values as they were asked for. Out: whether they may be, and what holds when they were not.
+//! Never: lets a value through that promises a behaviour there is not, except retention: it is kept with the
+//! topic for when it is enforced, and until then nothing is deleted.
+
+use std::collections::BTreeMap;
+
+use ringmain_engine::limits::BATCH_BYTES_MAX;
+
+use super::settings::Settings;
+
+/// One setting.
+pub struct TopicConfig {
+    pub name: &'static str,
+    /// The broker's setting that gives its default.
+    pub synonym: &'static str,
+    pub default: &'static str,
+    pub kind: ConfigKind,
+    rule: Rule,
+}
+
+/// What kind of value it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigKind {
+    Boolean,
+    Text,
+    Int,
+    Short,
+    Long,
+    Double,
+    List,
+}
+
+/// Which values are accepted.
+enum Rule {
+    /// A number within these, both included.
+    Number(i64, i64),
+    /// A number within these, but another than the default would change what is not implemented.
+    OnlyDefaultNumber(i64, i64),
+    Fraction,
+    /// `true` or `false`; it concerns what is done differently here, so it changes nothing.
+    Switch,
+    /// Only `false` so far.
+    OnlyFalse,
+    /// One of the first, of which only the default is implemented.
+    OnlyDefaultOf(&'static [&'static str]),
+    /// Only empty.
+    Empty,
+}
+
+const LONG_MAX: &str = "9223372036854775807";
+const INT_MAX: i64 = i32::MAX as i64;
+
+/// Name of the setting that [`message_bytes_max`] reads.
+pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+
+/// Every setting, by name.
+#[rustfmt::skip]
+pub static TOPIC_CONFIGS: &[TopicConfig] = &[
+    row("cleanup.policy", "log.cleanup.policy", "delete", ConfigKind::List, Rule::OnlyDefaultOf(&["delete", "compact", "compact,delete", "delete,compact"])),
+    row("compression.gzip.level", "compression.gzip.level", "-1", ConfigKind::Int, Rule::Number(-1, 9)),
+    row("compression.lz4.level", "compression.lz4.level", "9", ConfigKind::Int, Rule::Number(1, 17)),
+    row("compression.type", "compression.type", "producer", ConfigKind::Text, Rule::OnlyDefaultOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])),
+    row("compression.zstd.level", "compression.zstd.level", "3", ConfigKind::Int, Rule::Number(-131_072, 22)),
+    row("delete.retention.ms", "log.cleaner.delete.retention.ms", "86400000", ConfigKind::Long, Rule::Number(0, i64::MAX)),
+    row("file.delete.delay.ms", "log.segment.delete.delay.ms", "60000", ConfigKind::Long, Rule::Number(0, i64::MAX)),
+    row("flush.messages", "log.flush.interval.messages", LONG_MAX, ConfigKind::Long, Rule::Number(1, i64::MAX)),
+    row("flush.ms", "log.flush.interval.ms", LONG_MAX, ConfigKind::Long, Rule::Number(0, i64::MAX)),
+    row("follower.replication.throttled.replicas", "", "", ConfigKind::List, Rule::Empty),
+    row("index.interval.bytes", "log.index.interval.bytes", "4096", ConfigKind::Int, Rule::Number(0, INT_MAX)),
+    row("leader.replication.throttled.replicas", "", "", ConfigKind::List, Rule::Empty),
+    row("local.retention.bytes", "log.local.retention.bytes", "-2", ConfigKind::Long, Rule::Number(-2, i64::MAX)),
+    row("local.retention.ms", "log.local.retention.ms", "-2", ConfigKind::Long, Rule::Number(-2, i64::MAX)),
+    row("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", LONG_MAX, ConfigKind::Long, Rule::Number(1, i64::MAX)),
+    row(MAX_MESSAGE_BYTES, "message.max.bytes", "1048588", ConfigKind::Int, Rule::Number(0, BATCH_BYTES_MAX as i64)),
+    row("message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms", LONG_MAX, ConfigKind::Long, Rule::OnlyDefaultNumber(0, i64::MAX)),
+    row("message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms", LONG_MAX, ConfigKind::Long, Rule::OnlyDefaultNumber(0, i64::MAX)),
+    row("message.timestamp.type", "log.message.timestamp.type", "CreateTime", ConfigKind::Text, Rule::OnlyDefaultOf(&["CreateTime", "LogAppendTime"])),
+    row("min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio", "0.5", ConfigKind::Double, Rule::Fraction),
+    row("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms", "0", ConfigKind::Long, Rule::Number(0, i64::MAX)),
+    row("min.insync.replicas", "min.insync.replicas", "1", ConfigKind::Int, Rule::OnlyDefaultNumber(1, INT_MAX)),
+    row("preallocate", "log.preallocate", "false", ConfigKind::Boolean, Rule::Switch),
+    row("remote.log.copy.disable", "remote.log.copy.disable", "false", ConfigKind::Boolean, Rule::Switch),
+    row("remote.log.delete.on.disable", "remote.log.delete.on.disable", "false", ConfigKind::Boolean, Rule::Switch),
+    row("remote.storage.enable", "", "false", ConfigKind::Boolean, Rule::OnlyFalse),
+    row("retention.bytes", "log.retention.bytes", "-1", ConfigKind::Long, Rule::Number(-1, i64::MAX)),
+    row("retention.ms", "log.retention.ms", "-1", ConfigKind::Long, Rule::Number(-1, i64::MAX)),
+    row("segment.bytes", "log.segment.bytes", "1073741824", ConfigKind::Int, Rule::Number(14, INT_MAX)),
+    row("segment.index.bytes", "log.index.size.max.bytes", "10485760", ConfigKind::Int, Rule::Number(4, INT_MAX)),
+    row("segment.jitter.ms", "log.roll.jitter.ms", "0", ConfigKind::Long, Rule::Number(0, i64::MAX)),
+    row("segment.ms", "log.roll.ms", "604800000", ConfigKind::Long, Rule::Number(1, i64::MAX)),
+    row("unclean.leader.election.enable", "unclean.leader.election.enable", "false", ConfigKind::Boolean, Rule::OnlyFalse),
+];
+
+const fn row(
+    name: &'static str,
+    synonym: &'static str,
+    default: &'static str,
+    kind: ConfigKind,
+    rule: Rule,
+) -> TopicConfig {
+    TopicConfig { name, synonym, default, kind, rule }
+}
+
+impl TopicConfig {
+    /// What holds unless the topic says otherwise.
+    pub fn default_of(&self, settings: &Settings) -> String {
+        match self.name {
+            MAX_MESSAGE_BYTES => settings.message_bytes_max.to_string(),
+            _ => self.default.to_string(),
+        }
+    }
+
+    /// Whether `value` may be. The error says why not.
+    fn check(&self, value: &str) -> Result<(), String> {
+        let name = self.name;
+        let sound = match self.rule {
+            Rule::Number(min, max) | Rule::OnlyDefaultNumber(min, max) => {
+                value.parse::<i64>().is_ok_and(|number| min <= number && number <= max)
+            }
+            Rule::Fraction => value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
+            Rule::Switch | Rule::OnlyFalse => value == "true" || value == "false",
+            Rule::OnlyDefaultOf(known) => known.contains(&value.replace(' ', "").as_str()),
+            Rule::Empty => true,
+        };
+        if !sound {
+            return Err(format!("Invalid value {value:?} for configuration {name}"));
+        }
+        match self.rule {
+            Rule::Number(..) | Rule::Fraction | Rule::Switch => Ok(()),
+            _ if value == self.default => Ok(()),
+            _ => Err(format!(
+                "Configuration {name}={value} is not implemented by this server; it must be {:?} or left out",
+                self.default
+            )),
+        }
+    }
+}
+
+/// The setting of this name.
+pub fn named(name: &str) -> Option<&'static TopicConfig> {
+    TOPIC_CONFIGS.iter().find(|config| config.name == name)
+}
+
+/// Whether a topic may have these settings. The error names the first that it may not.
+pub fn check(configs: &BTreeMap<String, String>) -> Result<(), String> {
+    for (name, value) in configs {
+        let config = named(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
+        config.check(value)?;
+    }
+    Ok(())
+}
+
+/// Largest batch a topic with these settings takes.
+pub fn message_bytes_max(configs: &BTreeMap<String, String>, settings: &Settings) -> u32 {
+    let given = configs.get(MAX_MESSAGE_BYTES).and_then(|value| value.parse().ok());
+    given.unwrap_or(settings.message_bytes_max)
+}
+
+/// Longest name of a topic.
+pub const NAME_BYTES_MAX: usize = 249;
+
+/// Whether a topic may be called so. The error says why not.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match name {
+        "" => Err("Topic name is empty"),
+        "." | ".." => Err("Topic name cannot be \".\" or \"..\""),
+        _ if name.len() > NAME_BYTES_MAX => Err("Topic name is longer than 249 characters"),
+        _ if !name.bytes().all(allowed) => {
+            Err("Topic name has characters other than ASCII letters and digits, '.', '_' and '-'")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(name: &str, value: &str) -> Result<(), String> {
+        check(&BTreeMap::from([(name.to_string(), value.to_string())]))
+    }
+
+    #[test]
+    fn every_default_is_accepted_and_names_ascend() {
+        for config in TOPIC_CONFIGS {
+            assert_eq!(checked(config.name, config.default), Ok(()));
+        }
+        assert!(TOPIC_CONFIGS.is_sorted_by(|left, right| left.name < right.name));
+    }
+
+    #[test]
+    fn what_is_not_implemented_is_refused_and_retention_is_not() {
+        for (name, value) in [
+            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "compact, delete"),
+            ("compression.type", "zstd"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("min.insync.replicas", "2"),
+            ("remote.storage.enable", "true"),
+            ("message.timestamp.after.max.ms", "1000"),
+        ] {
+            let error = checked(name, value).unwrap_err();
+            assert!(error.contains("not implemented") && error.contains(name), "{error}");
+        }
+        for (name, value) in [("cleanup.policy", "never"), ("retention.ms", "-2"), ("retention.ms", "1d")] {
+            assert!(checked(name, value).unwrap_err().starts_with("Invalid value"), "{name}={value}");
+        }
+        assert_eq!(checked("retention.ms", "1000"), Ok(()));
+        assert_eq!(checked("retention.bytes", "1"), Ok(()));
+        assert_eq!(checked("retention", "1").unwrap_err(), "Unknown topic config name: retention");
+        assert!(checked(MAX_MESSAGE_BYTES, "99999999").is_err());
+    }
+
+    #[test]
+    fn names() {
+        for name in ["a", "A.b_c-9", "...", &"x".repeat(249)] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", ".", "..", "a b", "a/b", "\u{e9}", &"x".repeat(250)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}
