@@ -19,9 +19,7 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
-        Invocation::ConfigPrint { flags, effective, with_origin } => {
-            cli::print_config(&flags, effective, with_origin)
-        }
+        Invocation::Tool(tool) => cli::run(tool),
         _ => ExitCode::FAILURE,
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn ask_group<F>(
     answer: F,
 ) -> Handled
 where
-    F: FnOnce(GroupReply, &Call<'_, '_>) -> Option<Writer> + 'static,
+    F: FnOnce(GroupReply, &Call<'_, '_>) -> Option<Writer> + Send + 'static,
 {
     ask_groups(call, vec![(group, request)], |mut replies, call| answer(replies.pop()?, call))
 }
@@ -27,7 +27,7 @@ pub(super) fn ask_groups<F>(
     answer: F,
 ) -> Handled
 where
-    F: FnOnce(Vec<GroupReply>, &Call<'_, '_>) -> Option<Writer> + 'static,
+    F: FnOnce(Vec<GroupReply>, &Call<'_, '_>) -> Option<Writer> + Send + 'static,
 {
     if questions.is_empty() {
         return Handled::Now(reply_of(answer(Vec::new(), call)));
@@ -58,7 +58,7 @@ struct Gathering<F> {
 
 impl<F> Pending for Gathering<F>
 where
-    F: FnOnce(Vec<GroupReply>, &Call<'_, '_>) -> Option<Writer>,
+    F: FnOnce(Vec<GroupReply>, &Call<'_, '_>) -> Option<Writer> + Send,
 {
     fn on_event(&mut self, index: u32, event: Event, call: &mut Call<'_, '_>) -> Option<Reply> {
         let Event::Group(reply) = event else { return Some(Reply::Close) };
