@@ -9,6 +9,7 @@
 //! * [`segment`] — where a batch lives afterwards, in large aligned runs.
 //! * [`partition`] — one ordered log: offsets, watermarks, producers, the tail in memory.
 //! * [`shard`] — all logs of one core behind one interface.
+//! * [`verify`] — the whole of a directory that nobody uses, read again and judged.
 //!
 //! The engine starts no thread, reads no clock and calls the kernel only from [`io`]: its owner gives it
 //! completions and the time, and takes operations and events from it.
@@ -22,3 +23,4 @@ pub mod partition;
 pub mod segment;
 pub mod shard;
 pub mod types;
+pub mod verify;

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             }
         },
         Invocation::Tool(tool) => cli::run(tool),
-        _ => ExitCode::FAILURE,
+        Invocation::Verify { directory, json } => cli::verify::run(&directory, json),
+        Invocation::Inspect { paths } => cli::inspect::run(&paths),
     }
 }

@@ -44,23 +44,23 @@ pub struct End {
 }
 
 /// Reads one file front to back.
-struct Window {
-    path: PathBuf,
+pub(crate) struct Window {
+    pub(crate) path: PathBuf,
     file: Descriptor,
-    file_bytes: u64,
+    pub(crate) file_bytes: u64,
     start: u64,
     bytes: Bytes,
 }
 
 impl Window {
-    fn open(path: &Path) -> Result<Window, OpenError> {
+    pub(crate) fn open(path: &Path) -> Result<Window, OpenError> {
         let file = disk::open(path, Open::Read)?;
         let file_bytes = disk::length(path, &file)?;
         Ok(Window { path: path.to_path_buf(), file, file_bytes, start: 0, bytes: Bytes::new() })
     }
 
     /// Up to `length` bytes at `position`; fewer only at the end of the file.
-    fn at(&mut self, position: u64, length: usize) -> Result<Bytes, OpenError> {
+    pub(crate) fn at(&mut self, position: u64, length: usize) -> Result<Bytes, OpenError> {
         let length = (self.file_bytes.saturating_sub(position)).min(length as u64) as usize;
         let inside =
             position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
@@ -74,7 +74,10 @@ impl Window {
     }
 
     /// The sound frame at `position`, or why there is none.
-    fn frame(&mut self, position: u64) -> Result<Result<(FrameHeader, Bytes), FrameError>, OpenError> {
+    pub(crate) fn frame(
+        &mut self,
+        position: u64,
+    ) -> Result<Result<(FrameHeader, Bytes), FrameError>, OpenError> {
         let block = self.at(position, BLOCK_BYTES)?;
         let header = match FrameHeader::read(&block) {
             Ok(header) => header,

@@ -64,7 +64,7 @@ enum Phase {
 }
 
 /// Name of a shard's checkpoint.
-pub(super) fn file_name(incarnation: u32, shard: u16) -> String {
+pub(crate) fn file_name(incarnation: u32, shard: u16) -> String {
     format!("{incarnation}-{shard}.checkpoint")
 }
 

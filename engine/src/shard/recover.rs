@@ -476,7 +476,7 @@ impl Recovery<'_> {
     }
 }
 
-fn journal_directory(data: &Path, shard: u16) -> PathBuf {
+pub(crate) fn journal_directory(data: &Path, shard: u16) -> PathBuf {
     data.join("journal").join(shard.to_string())
 }
 

@@ -12,6 +12,8 @@ mod produce;
 #[cfg(test)]
 mod tests;
 mod topic;
+pub mod inspect;
+pub mod verify;
 
 use std::io;
 use std::process::ExitCode;
