@@ -20,7 +20,8 @@ use super::wire::primitive::{ShortBytes, ShortStr};
 use super::wire::properties::{ContentHeader, Properties};
 use crate::broker::context::Context;
 
-/// A batch takes no further message once it is this long.
+/// A batch takes no further message that would make it longer than this, so that messages which are small enough for a
+/// topic alone are so together.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A message whose frames are still coming.
@@ -224,9 +225,11 @@ impl std::fmt::Debug for Packing {
 impl Publishes {
     /// Adds a message for `log`, which will be answered for once.
     fn push(&mut self, log: LogId, channel: ChannelKey, sequence: u64, message: &Message, now_ms: i64) {
-        if let Some(packing) = self.open.get(&log)
-            && !message.fits(packing.builder.len())
-        {
+        let room = |packing: &Packing| {
+            let length = packing.builder.len();
+            message.fits(length) && length + message.body.len() <= BATCH_BYTES
+        };
+        if self.open.get(&log).is_some_and(|packing| !room(packing)) {
             self.close(log);
         }
         let packing = self
@@ -240,9 +243,6 @@ impl Publishes {
                 run.count += 1;
             }
             _ => packing.runs.push(Run { channel, first: sequence, last: sequence, count: 1 }),
-        }
-        if packing.builder.len() >= BATCH_BYTES {
-            self.close(log);
         }
     }
 

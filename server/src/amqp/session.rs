@@ -21,7 +21,7 @@ use super::link::{ChannelKey, Link, Purpose, Subscribed};
 use super::publish::Run;
 use super::settle::Held;
 use super::wire::WireError;
-use super::wire::frame::{self, FRAME_BYTES_MIN, Frame, Kind, PROTOCOL_HEADER};
+use super::wire::frame::{self, ENVELOPE_BYTES, FRAME_BYTES_MIN, Frame, Kind, PROTOCOL_HEADER};
 use super::wire::method::Method;
 use crate::broker::command::{AppendError, Event, Outcome};
 use crate::broker::context::Context;
@@ -63,6 +63,8 @@ pub struct Session {
     channels_max: u16,
     /// Largest frame taken.
     input_frame_bytes_max: u32,
+    /// Bytes of a frame that is not whole yet.
+    input_left: usize,
     input_hint: usize,
     heartbeat: Heartbeat,
     /// Channels opened so far.
@@ -80,6 +82,7 @@ impl Session {
             touched: Vec::new(),
             channels_max: 0,
             input_frame_bytes_max: FIRST_FRAME_BYTES_MAX,
+            input_left: 0,
             input_hint: 0,
             heartbeat: Heartbeat::default(),
             generation: 0,
@@ -88,7 +91,10 @@ impl Session {
 
     /// Bytes arrived: whole frames are taken off the front of `input`.
     pub fn on_bytes(&mut self, input: &mut BytesMut, cx: &mut Context<'_>) {
-        self.heartbeat.heard(cx.now.monotonic_us);
+        // Bytes may be offered again; only new ones are a sign of life.
+        if input.len() > self.input_left {
+            self.heartbeat.heard(cx.now.monotonic_us);
+        }
         if self.stage == Stage::Header {
             self.on_protocol_header(input, cx);
         }
@@ -107,6 +113,7 @@ impl Session {
         if self.stage == Stage::Over {
             input.clear();
         }
+        self.input_left = input.len();
         self.input_hint = frame::bytes_needed(input, self.input_frame_bytes_max);
         self.end_call(cx);
     }
@@ -234,7 +241,8 @@ impl Session {
                 let limits = handshake::agree(cx.settings, channel_max, frame_max, heartbeat)?;
                 self.channels_max = limits.channels_max;
                 self.link.frame_bytes_max = limits.frame_bytes_max;
-                self.input_frame_bytes_max = limits.frame_bytes_max;
+                // Some clients take the limit for the payload's alone.
+                self.input_frame_bytes_max = limits.frame_bytes_max + ENVELOPE_BYTES as u32;
                 self.heartbeat.begin(limits.heartbeat_s, cx.now.monotonic_us);
                 self.stage = Stage::Open;
                 Ok(())

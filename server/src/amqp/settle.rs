@@ -52,16 +52,15 @@ impl Unacked {
         tag
     }
 
-    /// The deliveries that a verdict on `tag` is about. 406 if there is no such delivery.
-    pub fn take(&mut self, tag: u64, multiple: bool) -> Result<Vec<Held>, AmqpError> {
-        if multiple && tag == 0 {
+    /// The one delivery with this tag. 406 if there is none.
+    pub fn take(&mut self, tag: u64) -> Result<Held, AmqpError> {
+        self.open.remove(&tag).ok_or_else(|| unknown(tag))
+    }
+
+    /// All deliveries up to and with this tag; 0: all. 406 if there is no such delivery.
+    pub fn take_up_to(&mut self, tag: u64) -> Result<Vec<Held>, AmqpError> {
+        if tag == 0 {
             return Ok(self.take_all());
-        }
-        if !multiple {
-            return match self.open.remove(&tag) {
-                Some(held) => Ok(vec![held]),
-                None => Err(unknown(tag)),
-            };
         }
         if !self.open.contains_key(&tag) {
             return Err(unknown(tag));
@@ -89,7 +88,11 @@ impl Channel {
         outcome: Outcome,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        for held in self.unacked.take(tag, multiple)? {
+        if !multiple {
+            link.settlements.add(self.unacked.take(tag)?, outcome);
+            return Ok(());
+        }
+        for held in self.unacked.take_up_to(tag)? {
             link.settlements.add(held, outcome);
         }
         Ok(())
@@ -157,12 +160,12 @@ mod tests {
         for offset in 10..15 {
             unacked.hold(held(offset));
         }
-        assert_eq!(unacked.take(2, false), Ok(vec![held(11)]));
-        assert_eq!(unacked.take(3, true), Ok(vec![held(10), held(12)]));
-        assert!(unacked.take(3, true).is_err(), "a tag is settled once");
-        assert!(unacked.take(0, false).is_err());
-        assert_eq!(unacked.take(0, true), Ok(vec![held(13), held(14)]));
-        assert_eq!(unacked.take(0, true), Ok(vec![]), "all of nothing is fine");
+        assert_eq!(unacked.take(2), Ok(held(11)));
+        assert_eq!(unacked.take_up_to(3), Ok(vec![held(10), held(12)]));
+        assert!(unacked.take_up_to(3).is_err(), "a tag is settled once");
+        assert!(unacked.take(0).is_err());
+        assert_eq!(unacked.take_up_to(0), Ok(vec![held(13), held(14)]));
+        assert_eq!(unacked.take_up_to(0), Ok(vec![]), "all of nothing is fine");
         assert_eq!(unacked.hold(held(1)), 6);
     }
 

@@ -359,9 +359,15 @@ fn heartbeats_are_sent_and_missed() {
     client.now.monotonic_us = 6_000_000;
     client.call(|session, _, cx| session.on_time(cx));
     assert_eq!(client.heard(), [Heard::Heartbeat]);
-    client.now.monotonic_us = 21_000_000;
+    client.now.monotonic_us = 7_000_000;
+    client.bytes(&[8, 0]);
+    client.now.monotonic_us = 20_000_000;
+    client.bytes(&[]);
     client.call(|session, _, cx| session.on_time(cx));
-    assert!(client.output.close);
+    assert!(!client.output.close, "half a frame is a sign of life");
+    client.now.monotonic_us = 27_000_000;
+    client.call(|session, _, cx| session.on_time(cx));
+    assert!(client.output.close, "the same half again is none");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::wire::properties::View;
 use super::*;
 
 /// Whether `offsets` is this one range.
@@ -143,6 +144,61 @@ fn a_message_nobody_gets_is_returned_before_it_is_confirmed() {
     assert_eq!(heard.iter().map(name).collect::<Vec<_>>(), ["basic.return", "header", "body", "basic.ack"]);
     assert!(matches!(heard[0], Heard::Method(1, Method::BasicReturn { reply_code: 312, .. })));
     assert!(client.asked().is_empty());
+}
+
+#[test]
+fn a_message_that_may_not_be_published_closes_the_channel() {
+    let expires = View { expiration: Some(b"soon"), ..View::default() }.encode();
+    let another = View { user_id: Some(b"somebody"), ..View::default() }.encode();
+    for (exchange, properties, code) in [
+        ("missing", Properties::default(), 404),
+        ("hidden", Properties::default(), 403),
+        ("", expires, 406),
+        ("", another, 406),
+    ] {
+        let mut client = Client::open();
+        let exchange_of = |name: &str, internal| Exchange {
+            name: name.into(),
+            kind: "direct".into(),
+            durable: false,
+            auto_delete: false,
+            internal,
+            arguments: Bytes::new(),
+        };
+        client.catalog.apply(&Change::ExchangeDeclared(exchange_of("hidden", true)));
+        let mut bytes = BytesMut::new();
+        let method = publish_method(exchange, "jobs", false);
+        let mut large = |_| panic!("this body is small");
+        frame::put_content(1, &method, &properties, &Bytes::from("x"), 4096, &mut bytes, &mut large);
+        client.bytes(&bytes);
+        assert_eq!(client.closed(), (code, false));
+        assert!(client.asked().is_empty());
+    }
+}
+
+#[test]
+fn a_batch_is_long_only_if_one_message_is() {
+    let mut client = Client::open();
+    client.settings.amqp_message_bytes_max = 1 << 20;
+    let mut bytes = BytesMut::new();
+    let method = publish_method("", "jobs", false);
+    for size in [200_000, 50_000, 20_000, 900_000, 10] {
+        let body = Bytes::from(vec![7; size]);
+        let mut out = BytesMut::new();
+        let mut send = |chunk: Bytes| bytes.extend_from_slice(&chunk);
+        frame::put_content(1, &method, &Properties::default(), &body, 131_072, &mut out, &mut send);
+        bytes.extend_from_slice(&out);
+    }
+    client.bytes(&bytes);
+    let counts: Vec<i32> = client
+        .asked()
+        .iter()
+        .map(|(_, command)| match command {
+            Command::Append { batch, .. } => batch.header().records_count.get(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(counts, [2, 1, 1, 1]);
 }
 
 #[test]
