@@ -9,6 +9,7 @@ from wire import (BODY, CONTENT, HEADER, METHOD, TAKEN, Peer, batch, frame, kafk
 
 RESIDENT_KIB_MAX = 32 * 1024
 CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE, UNSUPPORTED_VERSION, UNSUPPORTED_FORMAT = 2, 87, 10, 35, 43
+UNSUPPORTED_CODEC = 76
 HUGE = 0x7FFFFFFF
 
 
@@ -141,7 +142,7 @@ def test_broken_batches_are_refused(kafka, amqp, broker):
             with Peer(kafka) as peer:
                 peer.send(produce_request(topic, records))
                 answers[what] = produce_error(peer)
-        fine = (None, CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE, UNSUPPORTED_FORMAT)
+        fine = (None, CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE, UNSUPPORTED_FORMAT, UNSUPPORTED_CODEC)
         wrong = {what: error for what, error in answers.items() if error not in fine}
         assert not wrong, f"answered with {wrong}"
         # Bytes that only a reader of records sees: whether taken or refused, nothing may break.
