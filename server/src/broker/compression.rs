@@ -16,12 +16,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use ringmain_engine::format::batch::{self, BatchError, CODEC_MASK, HEADER_BYTES};
-use ringmain_engine::limits::BATCH_BYTES_MAX;
-
-/// Most bytes the records of one batch may become. Text shrinks to a quarter or a tenth; eight times the
-/// largest *stored* batch, because what a client sends is bounded before compression by its own limits, which
-/// are a megabyte unless somebody raised them.
-pub const RECORDS_BYTES_MAX: usize = 8 * BATCH_BYTES_MAX;
+use ringmain_engine::limits::RECORDS_BYTES_MAX;
 
 /// Largest window a Zstandard frame may ask for: what the highest level of the reference encoder uses, and
 /// what its decoder accepts unless told otherwise.
