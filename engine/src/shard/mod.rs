@@ -273,6 +273,11 @@ impl Shard {
         self.counts.logs = self.logs.len() as u64;
     }
 
+    /// Whether a frame is on its way to the device.
+    pub fn is_writing(&self) -> bool {
+        self.journal.is_writing()
+    }
+
     /// When [`Shard::commit`] should be called though nothing else happens.
     pub fn next_deadline_us(&self) -> Option<u64> {
         self.seal_at_us

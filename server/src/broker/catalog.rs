@@ -25,6 +25,21 @@ pub const ROLE_STATE: u64 = 2;
 pub const CATALOG_LOG: LogId = LogId(ROLE_STATE);
 /// Logs of group state; a group belongs to one of them for ever, by a hash of its name.
 pub const GROUP_LOGS: u64 = 16;
+
+/// The `index`-th log of group state.
+pub fn group_log(index: u64) -> LogId {
+    LogId((1 + index) << ROLE_BITS | ROLE_STATE)
+}
+
+/// Which of `shards` shards a log belongs to. Settlements go with their records, so that both are in one frame.
+pub fn shard_of(log: LogId, shards: u16) -> u16 {
+    ((log.0 >> ROLE_BITS) % u64::from(shards)) as u16
+}
+
+/// The log of the partition with this number.
+pub fn records_log(number: u64) -> LogId {
+    LogId(number << ROLE_BITS | ROLE_RECORDS)
+}
 /// Numbers below this are the broker's own.
 pub const FIRST_NUMBER: u64 = 64;
 
@@ -162,6 +177,10 @@ pub enum Change {
     ProducerIds {
         below: i64,
     },
+    /// Partitions have had numbers below this one. Needed in snapshots, when the last of them are deleted.
+    Numbers {
+        below: u64,
+    },
 }
 
 /// The state.
@@ -224,6 +243,11 @@ impl Catalog {
     /// All topics and queues, by name.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.values()
+    }
+
+    /// Partitions of all topics.
+    pub fn partitions_count(&self) -> u64 {
+        self.by_log.len() as u64
     }
 
     /// The exchange of this name; the default exchange is "".
@@ -305,7 +329,23 @@ impl Catalog {
             Change::ProducerIds { below } => {
                 self.producer_ids_below = self.producer_ids_below.max(*below);
             }
+            Change::Numbers { below } => self.next_number = self.next_number.max(*below),
         }
+    }
+
+    /// Changes that make a new catalog equal to this one.
+    pub fn snapshot(&self) -> Vec<Change> {
+        let predeclared = Catalog::new();
+        let mut changes = vec![
+            Change::Numbers { below: self.next_number },
+            Change::ProducerIds { below: self.producer_ids_below },
+        ];
+        changes.extend(self.topics.values().cloned().map(Change::TopicCreated));
+        let declared =
+            self.exchanges.values().filter(|exchange| predeclared.exchange(&exchange.name).is_none());
+        changes.extend(declared.cloned().map(Change::ExchangeDeclared));
+        changes.extend(self.all_bindings().cloned().map(Change::Bound));
+        changes
     }
 
     fn forget_destination(&mut self, gone: &Destination) {
