@@ -132,14 +132,13 @@ fn a_trim_between_the_opening_of_a_segment_and_its_first_run_leaves_it_sound() {
         }
     }
     rig.shard(LOG).trim(LOG, 6);
-    for request in 12..24 {
+    for request in 12..100 {
         rig.append(LOG, &vec![1; 100_000], request);
+        rig.settle();
     }
-    rig.settle();
+    assert!(rig.shards[0].counts().checkpoints > 0, "so that the next start reads the segment");
     drop(rig);
-    for _ in 0..2 {
-        assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 6).len(), 18);
-    }
+    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 6).len(), 94);
 }
 
 #[test]
