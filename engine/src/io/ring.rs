@@ -28,6 +28,8 @@ const ENTRIES: u32 = 512;
 const WAKE: u64 = u64::MAX;
 /// Long enough for a ring to wake itself on any machine.
 const WAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a drop waits for the kernel to give memory back; a device that takes longer is broken.
+const DROP_LIMIT: Duration = Duration::from_secs(5);
 /// Every opcode that [`prepare`] uses.
 const NEEDED: [(u8, &str); 12] = [
     (opcode::Read::CODE, "read"),
@@ -195,8 +197,21 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Memory that the kernel may still write to is leaked rather than freed under it.
+    /// Cancels what waits and sees the rest through, so that afterwards no file changes and no socket is open
+    /// because of this ring. Memory that the kernel still has after [`DROP_LIMIT`] is leaked rather than freed
+    /// under it.
     fn drop(&mut self) {
+        let submitter = self.ring.submitter();
+        let everything = types::CancelBuilder::any();
+        let mut stuck = submitter.submit().is_err();
+        // It fails if there was nothing to cancel or a write went on; either way only completions are left.
+        let _ = submitter.register_sync_cancel(Some(types::Timespec::from(DROP_LIMIT)), everything);
+        let mut done = Vec::new();
+        while self.in_flight > 0 && !stuck {
+            let before = self.in_flight;
+            stuck = self.wait(Some(DROP_LIMIT), &mut done).is_err() || self.in_flight == before;
+            done.clear();
+        }
         for slot in self.slots.drain(..) {
             std::mem::forget(slot);
         }
@@ -235,6 +250,7 @@ fn prepare(token: Token, op: Op) -> (Slot, squeue::Entry) {
         }
         Op::Receive { socket, mut buffer } => {
             let spare = buffer.spare_capacity_mut();
+            assert!(!spare.is_empty());
             let entry = opcode::Recv::new(fd(&socket), spare.as_mut_ptr().cast(), spare.len() as u32).build();
             (Slot::Receive { token, _socket: socket, buffer }, entry)
         }
