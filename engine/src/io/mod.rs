@@ -24,6 +24,8 @@ pub mod poll;
 mod pool;
 pub mod ring;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 /// Says whose operation it was; comes back in its completion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,7 +116,7 @@ pub enum Op {
     Accept {
         listener: Descriptor,
     },
-    /// Receives into the spare capacity of `buffer`, once.
+    /// Receives into the spare capacity of `buffer`, once. There must be some: nothing received means the end.
     Receive {
         socket: Descriptor,
         buffer: BytesMut,

@@ -73,6 +73,7 @@ pub(super) fn accept(listener: &Descriptor) -> Result<Done, Fault> {
 pub(super) fn receive(socket: &Descriptor, buffer: &mut BytesMut) -> Result<usize, Fault> {
     let count = persist(|| {
         let spare = buffer.spare_capacity_mut();
+        assert!(!spare.is_empty());
         // SAFETY: `spare` is memory of ours, borrowed for the call, and the kernel writes no more than its length.
         unsafe { libc::recv(socket.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len(), libc::MSG_DONTWAIT) }
     })?;
