@@ -3,10 +3,10 @@
 //! In: paths. Out: bytes, open files, or an [`IoFault`] that names the file. Also executes [`Op`]s at once, so
 //! that code written for the ring runs without one.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
@@ -62,6 +62,14 @@ pub fn make_directory(path: &Path) -> Result<(), IoFault> {
     fs::create_dir_all(path).map_err(fault("make directory", path))
 }
 
+/// Makes a directory in one that exists; not an error if it exists itself.
+fn make_one_directory(path: &Path) -> Result<(), IoFault> {
+    match DirBuilder::new().mode(0o750).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(fault("make directory", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Names in a directory, sorted; a directory that does not exist has none.
 pub fn list(path: &Path) -> Result<Vec<String>, IoFault> {
     let entries = match fs::read_dir(path) {
@@ -109,7 +117,16 @@ pub fn length(path: &Path, file: &Descriptor) -> Result<u64, IoFault> {
 
 /// Reads up to `length` bytes at `position`; fewer only at the end of the file. Both are whole blocks.
 pub fn read(path: &Path, file: &Descriptor, position: u64, length: usize) -> Result<BytesMut, IoFault> {
-    let mut bytes = buffer::aligned(length);
+    read_into(path, file, position, length, buffer::aligned(length))
+}
+
+fn read_into(
+    path: &Path,
+    file: &Descriptor,
+    position: u64,
+    length: usize,
+    mut bytes: BytesMut,
+) -> Result<BytesMut, IoFault> {
     bytes.resize(length, 0);
     let mut filled = 0;
     let file = as_file(file).map_err(fault("read", path))?;
@@ -192,8 +209,9 @@ pub fn execute(token: Token, op: Op) -> Completion {
     let errno = |fault: IoFault| Fault { errno: fault.source.raw_os_error().unwrap_or(libc::EIO) };
     let nameless = Path::new("");
     let result = match op {
-        Op::Read { file, position, length, .. } => {
-            read(nameless, &file, position, length).map(Done::Read).map_err(errno)
+        Op::Read { file, position, buffer, length } => {
+            assert!(buffer.is_empty() && buffer.capacity() >= length);
+            read_into(nameless, &file, position, length, buffer).map(Done::Read).map_err(errno)
         }
         Op::Write { file, position, data, durable } => {
             let written = write(nameless, &file, position, &data);
@@ -202,7 +220,7 @@ pub fn execute(token: Token, op: Op) -> Completion {
         }
         Op::Sync { file } => sync(nameless, &file).map(|()| Done::Synced).map_err(errno),
         Op::Open { path, how } => open(&path, how).map(Done::Opened).map_err(errno),
-        Op::MakeDirectory { path } => make_directory(&path).map(|()| Done::Finished).map_err(errno),
+        Op::MakeDirectory { path } => make_one_directory(&path).map(|()| Done::Finished).map_err(errno),
         Op::Rename { from, to } => rename(&from, &to).map(|()| Done::Finished).map_err(errno),
         Op::Remove { path } => remove(&path).map(|()| Done::Finished).map_err(errno),
         Op::RemoveDirectory { path } => remove_directory(&path).map(|()| Done::Finished).map_err(errno),

@@ -3,7 +3,8 @@
 //! In: [`Op`]s, each owning the memory it reads or fills. Out: one [`Completion`] for each, giving the memory
 //! back. Never: knows what the bytes mean.
 //!
-//! * [`ring`] submits operations to io_uring: the data path.
+//! * [`driver`] is the data path, in one of two kinds:
+//!   [`ring`] submits operations to io_uring; [`poll`] has epoll, and threads for files, where io_uring is not allowed.
 //! * [`disk`] does the blocking work of a start, an offline tool or a test.
 //! * [`buffer`] makes memory that direct I/O accepts.
 //! * [`mailbox`] carries values from one core to another.
@@ -17,8 +18,14 @@ use bytes::{Bytes, BytesMut};
 
 pub mod buffer;
 pub mod disk;
+pub mod driver;
 pub mod mailbox;
+pub mod poll;
+mod pool;
 pub mod ring;
+mod socket;
+#[cfg(test)]
+mod tests;
 
 /// Says whose operation it was; comes back in its completion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +116,7 @@ pub enum Op {
     Accept {
         listener: Descriptor,
     },
-    /// Receives into the spare capacity of `buffer`, once.
+    /// Receives into the spare capacity of `buffer`, once. There must be some: nothing received means the end.
     Receive {
         socket: Descriptor,
         buffer: BytesMut,
@@ -160,6 +167,12 @@ pub enum Done {
 pub struct Fault {
     /// As in `errno.h`.
     pub errno: i32,
+}
+
+impl Fault {
+    fn of(error: &std::io::Error) -> Fault {
+        Fault { errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
 }
 
 impl std::fmt::Display for Fault {

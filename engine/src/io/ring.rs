@@ -11,7 +11,6 @@
 //! ```
 
 use std::ffi::CString;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,14 +19,32 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use io_uring::{IoUring, opcode, squeue, types};
 
+use super::socket::{self, Message};
 use super::{Completion, Descriptor, Done, Fault, Op, Open, Token};
 
 /// Submission entries; more operations than that go in several submissions of one turn.
 const ENTRIES: u32 = 512;
 /// User data of a completion that only wakes.
 const WAKE: u64 = u64::MAX;
-/// Pieces one send takes; the kernel's own limit is 1024.
-pub const SEND_PIECES_MAX: usize = 512;
+/// Long enough for a ring to wake itself on any machine.
+const WAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a drop waits for the kernel to give memory back; a device that takes longer is broken.
+const DROP_LIMIT: Duration = Duration::from_secs(5);
+/// Every opcode that [`prepare`] uses.
+const NEEDED: [(u8, &str); 12] = [
+    (opcode::Read::CODE, "read"),
+    (opcode::Write::CODE, "write"),
+    (opcode::Fsync::CODE, "sync"),
+    (opcode::OpenAt::CODE, "open"),
+    (opcode::MkDirAt::CODE, "make directories"),
+    (opcode::RenameAt::CODE, "rename"),
+    (opcode::UnlinkAt::CODE, "remove"),
+    (opcode::Accept::CODE, "accept"),
+    (opcode::Recv::CODE, "receive"),
+    (opcode::SendMsg::CODE, "send"),
+    (opcode::Shutdown::CODE, "shut down"),
+    (opcode::MsgRingData::CODE, "wake other rings"),
+];
 /// I/O priority class "idle", for reads that must not hold up appends.
 const PRIORITY_IDLE: u16 = 3 << 13;
 
@@ -53,12 +70,6 @@ enum Slot {
     Plain { token: Token, _socket: Option<Descriptor> },
 }
 
-/// A scatter list and the header that points to it.
-struct Message {
-    pieces: Vec<libc::iovec>,
-    header: libc::msghdr,
-}
-
 impl Ring {
     /// Sets a ring up for the calling thread, which alone may use it.
     pub fn new() -> std::io::Result<Ring> {
@@ -74,6 +85,31 @@ impl Ring {
     /// The descriptor by which other rings wake this one.
     pub fn descriptor(&self) -> RawFd {
         self.ring.as_raw_fd()
+    }
+
+    /// What operations need and this kernel's io_uring does not have, by the names of the opcodes.
+    pub fn missing(&self) -> std::io::Result<Vec<&'static str>> {
+        let mut probe = io_uring::Probe::new();
+        self.ring.submitter().register_probe(&mut probe)?;
+        Ok(NEEDED.iter().filter(|(code, _)| !probe.is_supported(*code)).map(|(_, name)| *name).collect())
+    }
+
+    /// Sends itself a wake-up and waits for it: submitting, waiting and waking are seen to work.
+    pub fn wake_itself(&mut self) -> std::io::Result<()> {
+        let token = Token { space: u16::MAX, index: 0 };
+        self.submit(&mut vec![(token, Op::Wake { ring: self.descriptor() })])?;
+        let mut done = Vec::new();
+        while done.len() < 2 {
+            let before = done.len();
+            self.wait(Some(WAKE_LIMIT), &mut done)?;
+            if done.len() == before {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
+        }
+        for completion in done {
+            completion.result.map_err(|fault| std::io::Error::from_raw_os_error(fault.errno))?;
+        }
+        Ok(())
     }
 
     /// Operations whose completions are still to come.
@@ -161,8 +197,21 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Memory that the kernel may still write to is leaked rather than freed under it.
+    /// Cancels what waits and sees the rest through, so that afterwards no file changes and no socket is open
+    /// because of this ring. Memory that the kernel still has after [`DROP_LIMIT`] is leaked rather than freed
+    /// under it.
     fn drop(&mut self) {
+        let submitter = self.ring.submitter();
+        let everything = types::CancelBuilder::any();
+        let mut stuck = submitter.submit().is_err();
+        // It fails if there was nothing to cancel or a write went on; either way only completions are left.
+        let _ = submitter.register_sync_cancel(Some(types::Timespec::from(DROP_LIMIT)), everything);
+        let mut done = Vec::new();
+        while self.in_flight > 0 && !stuck {
+            let before = self.in_flight;
+            stuck = self.wait(Some(DROP_LIMIT), &mut done).is_err() || self.in_flight == before;
+            done.clear();
+        }
         for slot in self.slots.drain(..) {
             std::mem::forget(slot);
         }
@@ -201,6 +250,7 @@ fn prepare(token: Token, op: Op) -> (Slot, squeue::Entry) {
         }
         Op::Receive { socket, mut buffer } => {
             let spare = buffer.spare_capacity_mut();
+            assert!(!spare.is_empty());
             let entry = opcode::Recv::new(fd(&socket), spare.as_mut_ptr().cast(), spare.len() as u32).build();
             (Slot::Receive { token, _socket: socket, buffer }, entry)
         }
@@ -287,18 +337,8 @@ fn prepare_write(
 }
 
 fn prepare_send(token: Token, socket: Descriptor, data: Vec<Bytes>) -> (Slot, squeue::Entry) {
-    let pieces: Vec<libc::iovec> = data
-        .iter()
-        .take(SEND_PIECES_MAX)
-        .map(|piece| libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() })
-        .collect();
-    // SAFETY: a msghdr of zeros is a valid, empty one.
-    let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
-    let mut message = Box::new(Message { pieces, header });
-    message.header.msg_iov = message.pieces.as_mut_ptr();
-    message.header.msg_iovlen = message.pieces.len();
-    let entry =
-        opcode::SendMsg::new(fd(&socket), &raw const message.header).flags(libc::MSG_NOSIGNAL as u32).build();
+    let message = Message::of(&data);
+    let entry = opcode::SendMsg::new(fd(&socket), message.header()).flags(libc::MSG_NOSIGNAL as u32).build();
     (Slot::Send { token, _socket: socket, _data: data, _message: message }, entry)
 }
 
@@ -347,12 +387,12 @@ fn finish(slot: Slot, result: i32) -> Finished {
             Err(fault) => (token, Err(fault)),
         },
         Slot::Sync { token, .. } => (token, outcome.map(|_| Done::Synced)),
-        Slot::Open { token, .. } => (token, outcome.map(|fd| Done::Opened(own(fd as RawFd)))),
+        Slot::Open { token, .. } => (token, outcome.map(|fd| Done::Opened(Descriptor::new(own(fd))))),
         Slot::Path { token, tolerated, .. } => match outcome {
             Err(fault) if fault.errno != tolerated => (token, Err(fault)),
             _ => (token, Ok(Done::Finished)),
         },
-        Slot::Accept { token, .. } => (token, outcome.and_then(|fd| accepted(fd as RawFd))),
+        Slot::Accept { token, .. } => (token, outcome.and_then(|fd| socket::accepted(own(fd)))),
         Slot::Receive { token, mut buffer, .. } => {
             let received = outcome.map(|count| {
                 let length = buffer.len() + count;
@@ -369,16 +409,8 @@ fn finish(slot: Slot, result: i32) -> Finished {
     Finished::Done(Completion { token, result })
 }
 
-fn own(fd: RawFd) -> Descriptor {
-    // SAFETY: the kernel just opened `fd` for us and nobody else owns it.
-    Descriptor::new(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn accepted(fd: RawFd) -> Result<Done, Fault> {
-    // SAFETY: the kernel just accepted `fd` for us and nobody else owns it.
-    let stream = std::net::TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    let fault = |error: std::io::Error| Fault { errno: error.raw_os_error().unwrap_or(libc::EIO) };
-    let peer: SocketAddr = stream.peer_addr().map_err(fault)?;
-    stream.set_nodelay(true).map_err(fault)?;
-    Ok(Done::Accepted(Descriptor::new(OwnedFd::from(stream)), peer))
+/// Takes over a descriptor that a completion has brought.
+fn own(fd: usize) -> OwnedFd {
+    // SAFETY: the kernel just opened it for us and nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
 }
