@@ -81,6 +81,8 @@ pub struct Broker {
     log_lines: Vec<String>,
     metrics: Metrics,
     writing_since_us: Option<u64>,
+    /// The turn's time.
+    now: Now,
 }
 
 /// What a turn of the broker wants from the core around it.
@@ -139,6 +141,7 @@ impl Broker {
             log_lines: Vec::new(),
             metrics: Metrics::default(),
             writing_since_us: None,
+            now: Now::default(),
         }
     }
 
@@ -184,8 +187,9 @@ impl Broker {
         }
     }
 
-    /// Takes everything the engine has to say.
+    /// Takes everything the engine has to say. The first call of a turn.
     pub fn take_shard_events(&mut self, now: Now) {
+        self.now = now;
         while let Some(event) = self.shard.next_event() {
             match event {
                 ShardEvent::Appended { ticket, base_offset, log_start, duplicate } => {

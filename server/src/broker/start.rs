@@ -15,7 +15,7 @@ use super::catalog::{
     group_log, settlements_of, shard_of,
 };
 use super::queue::Queue;
-use super::{Broker, change};
+use super::{Broker, change, groups};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 4 << 20;
@@ -77,6 +77,9 @@ impl Broker {
                 }
             }
         }
+        let mut out = groups::GroupOutput::default();
+        self.groups.retain_topics(|topic| self.catalog.topic(topic).is_some(), self.now, &mut out);
+        self.take_group_output(out);
         self.sweep();
         Ok(())
     }

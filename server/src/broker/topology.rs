@@ -180,7 +180,7 @@ impl Broker {
             }
         }
         let mut out = groups::GroupOutput::default();
-        self.groups.topic_deleted(&topic.name, Now::default(), &mut out);
+        self.groups.topic_deleted(&topic.name, self.now, &mut out);
         self.take_group_output(out);
     }
 

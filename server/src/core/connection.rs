@@ -24,7 +24,7 @@ const RECEIVE_BYTES_MAX: usize = 256 << 10;
 /// Bytes that may wait to be sent before no more input is taken.
 const OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Pieces of one send.
-const SEND_PIECES_MAX: usize = ringmain_engine::io::ring::SEND_PIECES_MAX;
+const SEND_PIECES_MAX: usize = ringmain_engine::io::SEND_PIECES_MAX;
 
 /// Which front end a listener is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -40,8 +40,8 @@ pub enum Mail {
     Stop,
 }
 
-/// What a core needs to wake the others: their rings, known once each thread has made its own.
-pub type Rings = Arc<[OnceLock<RawFd>]>;
+/// What a core needs to wake the others: their drivers, known once each thread has opened its own.
+type Drivers = Arc<[OnceLock<RawFd>]>;
 
 /// One core's mailboxes to and from every other core.
 pub struct Post {
@@ -51,13 +51,13 @@ pub struct Post {
     waiting: Vec<VecDeque<Mail>>,
     /// By core; one's own is announced, the others' are looked at.
     parkings: Vec<Parking>,
-    rings: Rings,
+    drivers: Drivers,
 }
 
 /// The posts of all cores, connected with each other.
 pub fn posts(cores: u16) -> Vec<Post> {
     let parkings: Vec<Parking> = (0..cores).map(|_| Parking::default()).collect();
-    let rings: Rings = (0..cores).map(|_| OnceLock::new()).collect();
+    let drivers: Drivers = (0..cores).map(|_| OnceLock::new()).collect();
     let mut posts: Vec<Post> = (0..cores)
         .map(|core| Post {
             core,
@@ -65,7 +65,7 @@ pub fn posts(cores: u16) -> Vec<Post> {
             receivers: Vec::new(),
             waiting: (0..cores).map(|_| VecDeque::new()).collect(),
             parkings: parkings.clone(),
-            rings: rings.clone(),
+            drivers: drivers.clone(),
         })
         .collect();
     for from in 0..usize::from(cores) {
@@ -80,9 +80,9 @@ pub fn posts(cores: u16) -> Vec<Post> {
 
 impl Post {
     /// Tells the others how this core is woken.
-    pub fn set_ring(&self, ring: RawFd) {
-        let first = self.rings[usize::from(self.core)].set(ring);
-        assert!(first.is_ok(), "a core has one ring");
+    pub fn set_driver(&self, descriptor: RawFd) {
+        let first = self.drivers[usize::from(self.core)].set(descriptor);
+        assert!(first.is_ok(), "a core has one driver");
     }
 
     /// Puts a letter into the way to another core.
@@ -109,7 +109,7 @@ impl Post {
             }
             if sender.publish()
                 && self.parkings[to].must_wake()
-                && let Some(ring) = self.rings[to].get()
+                && let Some(ring) = self.drivers[to].get()
             {
                 wakes.push(Op::Wake { ring: *ring });
             }

@@ -1,4 +1,4 @@
-//! The loop of one core: the only place that reads a clock, pins a thread, or waits.
+//! The loop of one core: the only place that reads a clock, pins a thread, or waits for the kernel.
 //!
 //! In: a core that was made. Out: turns, until it has finished or cannot go on. A core whose shard has failed
 //! ends the process: what was not acknowledged must not look as if it might be.
@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringmain_engine::io::Completion;
-use ringmain_engine::io::ring::Ring;
+use ringmain_engine::io::driver::{Choice, Driver};
 use ringmain_engine::types::Now;
 
 use super::Core;
@@ -32,16 +32,16 @@ impl Clock {
 }
 
 /// Runs `core` on this thread, pinned to `processor`, until it has finished. `ready` is called once the thread
-/// has its ring.
-pub fn run(mut core: Core, processor: usize, ready: impl FnOnce()) {
+/// has its driver. Every core must be given the same choice, and not [`Choice::Auto`].
+pub fn run(mut core: Core, processor: usize, choice: Choice, ready: impl FnOnce()) {
     if !core_affinity::set_for_current(core_affinity::CoreId { id: processor }) {
         log(core.index, &format!("cannot be pinned to processor {processor}; running unpinned"));
     }
-    let mut ring = match Ring::new() {
-        Ok(ring) => ring,
-        Err(error) => fail(core.index, &format!("cannot set up io_uring: {error}")),
+    let mut driver = match Driver::open(choice) {
+        Ok((driver, _, _)) => driver,
+        Err(error) => fail(core.index, &format!("cannot set up its driver: {error}")),
     };
-    core.post.set_ring(ring.descriptor());
+    core.post.set_driver(driver.descriptor());
     ready();
     let clock = Clock { start: Instant::now() };
     let (mut done, mut wanted) = (Vec::<Completion>::new(), Vec::new());
@@ -55,14 +55,14 @@ pub fn run(mut core: Core, processor: usize, ready: impl FnOnce()) {
         if core.is_finished() {
             return;
         }
-        let waited = ring.submit(&mut wanted).and_then(|()| {
+        let waited = driver.submit(&mut wanted).and_then(|()| {
             let stay_awake = core.post.is_waiting() || !core.post.park();
             let timeout = if stay_awake { Some(Duration::ZERO) } else { timeout(&core, &clock) };
-            ring.wait(timeout, &mut done)
+            driver.wait(timeout, &mut done)
         });
         core.post.awake();
         if let Err(error) = waited {
-            fail(core.index, &format!("io_uring failed: {error}"));
+            fail(core.index, &format!("its driver failed: {error}"));
         }
     }
 }

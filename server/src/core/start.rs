@@ -14,6 +14,7 @@ use std::sync::{Arc, Barrier};
 
 use ringmain_engine::error::OpenError;
 use ringmain_engine::io::Descriptor;
+use ringmain_engine::io::driver::{Choice, Driver};
 use ringmain_engine::shard::Shard;
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -68,9 +69,7 @@ struct Bound {
 }
 
 fn try_serve(config: &Config) -> Result<(), ServeError> {
-    if config.io == Io::Poll {
-        return Err(ServeError::Config("io=poll is not available in this version; use auto or uring".into()));
-    }
+    let (choice, driver) = driver(config)?;
     let processors = processors(config)?;
     let cores = processors.len() as u16;
     let mut random = Random(seed());
@@ -91,7 +90,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     let settings = config::settings(config, base64(&cluster_id), cores, bound.kafka.port());
     let brokers = brokers(shards, &settings, &mut random)?;
     let line = format!(
-        "ringmain ready kafka={} amqp={} admin={} data={} durability=durable io=uring cores={cores}",
+        "ringmain ready kafka={} amqp={} admin={} data={} durability=durable io={driver} cores={cores}",
         bound.kafka,
         bound.amqp,
         bound.admin,
@@ -107,7 +106,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
         let thread = std::thread::Builder::new()
             .name(format!("core-{}", threads.len()))
             .spawn(move || {
-                run::run(core, processor, || {
+                run::run(core, processor, choice, || {
                     ready.wait();
                 });
             })
@@ -126,6 +125,25 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     drop(lock);
     eprintln!("ringmain: stopped");
     Ok(())
+}
+
+/// Which way to the kernel every core takes, and its name.
+fn driver(config: &Config) -> Result<(Choice, &'static str), ServeError> {
+    let wanted = match config.io {
+        Io::Auto => Choice::Auto,
+        Io::Uring => Choice::Uring,
+        Io::Poll => Choice::Poll,
+    };
+    let tried = Driver::open(wanted);
+    let (driver, name, why) =
+        tried.map_err(|source| ServeError::System { doing: "reach the kernel", source })?;
+    if let Some(why) = why {
+        eprintln!("ringmain: {why}; using epoll and threads instead, which is slower");
+    }
+    match driver {
+        Driver::Uring(_) => Ok((Choice::Uring, name)),
+        Driver::Poll(_) => Ok((Choice::Poll, name)),
+    }
 }
 
 fn processors(config: &Config) -> Result<Vec<usize>, ServeError> {
