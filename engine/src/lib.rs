@@ -10,8 +10,9 @@
 //! * [`partition`] — one ordered log: offsets, watermarks, producers, the tail in memory.
 //! * [`shard`] — all logs of one core behind one interface.
 //!
-//! The engine starts no thread, reads no clock and calls the kernel only from [`io`]: its owner gives it
-//! completions and the time, and takes operations and events from it.
+//! The engine reads no clock and calls the kernel only from [`io`]: its owner gives it completions and the time,
+//! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
+//! not allowed.
 
 pub mod error;
 pub mod format;
