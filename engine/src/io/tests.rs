@@ -454,6 +454,22 @@ fn operations_of_one_socket_and_direction_keep_their_order() {
 }
 
 #[test]
+fn poll_lets_no_receive_overtake_another() {
+    let mut bench = Bench::new(Choice::Poll);
+    let (ours, mut peer) = bench.connection();
+    let [first, second] = [(); 2]
+        .map(|()| bench.begin(Op::Receive { socket: ours.clone(), buffer: BytesMut::with_capacity(1) }));
+    bench.turn(Some(Duration::ZERO));
+    peer.write_all(b"abc").unwrap();
+    // Bytes are there, and no turn has seen the edge: the third could take them before the first.
+    let third = bench.begin(Op::Receive { socket: ours, buffer: BytesMut::with_capacity(1) });
+    for (index, byte) in [(first, b"a"), (second, b"b"), (third, b"c")] {
+        let Ok(Done::Received(buffer)) = bench.end(index) else { panic!() };
+        assert_eq!(buffer, byte[..]);
+    }
+}
+
+#[test]
 fn a_descriptor_number_that_comes_back_is_another_socket() {
     for choice in BOTH {
         let mut bench = Bench::new(choice);
