@@ -1,2 +1,46 @@
-//! Measures this machine and the broker on it.
-fn main() {}
+//! Measures what this machine's disk, network and cores can do, and the broker against that.
+//!
+//! In: the command line. Out: a table on standard output, figures as JSON in a file if asked for.
+//! Never: leaves a file, a topic or a process behind that it made.
+
+mod args;
+mod broker;
+mod cores;
+mod failure;
+mod histogram;
+mod interrupt;
+mod journal_write;
+mod kafka;
+mod load;
+mod machine;
+mod produce_latency;
+mod raw;
+mod report;
+
+use std::process::ExitCode;
+
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("ringmain-bench: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let matches = args::command().get_matches();
+    let interrupt = interrupt::Interrupt::listen()?;
+    match matches.subcommand() {
+        Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
+        Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
+        Some(("load", found)) => match found.subcommand() {
+            Some(("produce", found)) => load::run(&found.into(), &interrupt),
+            _ => Err(Failure::Usage("load needs a subcommand".to_owned())),
+        },
+        _ => Err(Failure::Usage("a subcommand is needed".to_owned())),
+    }
+}

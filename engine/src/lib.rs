@@ -9,6 +9,7 @@
 //! * [`segment`] — where a batch lives afterwards, in large aligned runs.
 //! * [`partition`] — one ordered log: offsets, watermarks, producers, the tail in memory.
 //! * [`shard`] — all logs of one core behind one interface.
+//! * [`verify`] — the whole of a directory that nobody uses, read again and judged.
 //!
 //! The engine reads no clock and calls the kernel only from [`io`]: its owner gives it completions and the time,
 //! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
@@ -23,3 +24,4 @@ pub mod partition;
 pub mod segment;
 pub mod shard;
 pub mod types;
+pub mod verify;

@@ -8,6 +8,10 @@ pub const BLOCK_BYTES: usize = 4096;
 /// properties and the batch around it.
 pub const BATCH_BYTES_MAX: usize = (16 << 20) + (256 << 10);
 
+/// Most that the records of one batch may come to when they are decompressed. Text shrinks to a quarter or a
+/// tenth; and what a client sends is bounded before compression by its own limits, mostly a mebibyte.
+pub const RECORDS_BYTES_MAX: usize = 8 * BATCH_BYTES_MAX;
+
 /// Frame buffers are cut out of chunks of this size, so that many small frames share one allocation.
 pub const CHUNK_BYTES: usize = 1 << 20;
 

@@ -1,2 +1,105 @@
-//! Seeded fuzzing.
-fn main() {}
+//! Seeded fuzzing of everything that reads bytes from a device.
+//!
+//! In: a command, a number of seeds and the first of them. Out: a line for each failure with its seed, a summary
+//! as the last line, exit code 1 if anything failed. The same seed does the same on every machine. Never: needs a
+//! corpus, a compiler plug-in or the network.
+
+#![forbid(unsafe_code)]
+
+mod damage;
+mod directory;
+mod node;
+mod parsers;
+mod random;
+mod samples;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The seed being run, for the message of a panic.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
+       ringmain-fuzz directory --seeds N [--from SEED]
+       ringmain-fuzz smoke";
+
+/// What a fuzzer came to.
+#[derive(Default)]
+struct Outcome {
+    executions: u64,
+    failures: u64,
+    /// What else there is to say, for the last line.
+    remark: String,
+}
+
+impl Outcome {
+    /// Runs one seed; what it returns says what went wrong.
+    fn run(&mut self, seed: u64, one: impl FnOnce() -> Result<(), String>) {
+        SEED.store(seed, Ordering::Relaxed);
+        self.executions += 1;
+        if let Err(what) = one() {
+            self.failures += 1;
+            println!("seed {seed}: {what}");
+        }
+    }
+
+    fn print(&self, name: &str) {
+        let Outcome { executions, failures, remark } = self;
+        println!("{name}: {executions} executions, {failures} failures{remark}");
+    }
+}
+
+fn main() -> ExitCode {
+    // A panic aborts the process, so it is the last thing that a run can report.
+    std::panic::set_hook(Box::new(|panic| {
+        println!("seed {}: {panic}", SEED.load(Ordering::Relaxed));
+        println!("stopped by a panic: 1 failures");
+        std::process::exit(1);
+    }));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let failures = match words.split_first() {
+        Some((&"parsers", flags)) => numbers(flags, "--executions").map(|(count, from)| {
+            let outcome = parsers::run(from, count);
+            outcome.print("parsers");
+            outcome.failures
+        }),
+        Some((&"directory", flags)) => numbers(flags, "--seeds").map(|(count, from)| {
+            let outcome = directory::run(from, count);
+            outcome.print("directory");
+            outcome.failures
+        }),
+        Some((&"smoke", [])) => Some(smoke()),
+        _ => None,
+    };
+    match failures {
+        Some(0) => ExitCode::SUCCESS,
+        Some(_) => ExitCode::from(1),
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn smoke() -> u64 {
+    let (parsers, directory) = (parsers::run(0, 200_000), directory::run(0, 25));
+    parsers.print("parsers");
+    directory.print("directory");
+    let failures = parsers.failures + directory.failures;
+    println!("smoke: {} executions, {failures} failures", parsers.executions + directory.executions);
+    failures
+}
+
+/// The values of `counted` and of `--from`, which may be left out.
+fn numbers(flags: &[&str], counted: &str) -> Option<(u64, u64)> {
+    let (mut count, mut from) = (None, 0);
+    for pair in flags.chunks(2) {
+        match pair {
+            [flag, value] if *flag == counted => count = Some(value.parse().ok()?),
+            ["--from", value] => from = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some((count?, from))
+}

@@ -7,4 +7,5 @@ pub mod amqp;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod core;
 pub mod kafka;

@@ -27,13 +27,15 @@ use zerocopy::byteorder::big_endian::{I16, I32, I64, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::crc::crc32c;
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, RECORDS_BYTES_MAX};
 use crate::types::Offset;
 
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = size_of::<BatchHeader>();
 /// Bytes before the part that the length field counts.
 pub const LENGTH_END: usize = 12;
+/// Bytes of the smallest record: seven fields of at least one byte.
+pub const RECORD_BYTES_MIN: usize = 7;
 /// First byte the checksum covers.
 pub const CRC_START: usize = 21;
 
@@ -135,6 +137,12 @@ impl CheckedBatch {
         }
         let count = header.records_count.get();
         if count <= 0 || header.last_offset_delta.get() != count - 1 {
+            return Err(BatchError::Count);
+        }
+        // What a codec made of the records is not known here; only what it could have been made of.
+        let compressed = header.attributes.get() & CODEC_MASK != 0;
+        let records_bytes_max = if compressed { RECORDS_BYTES_MAX } else { bytes.len() - HEADER_BYTES };
+        if count as usize > records_bytes_max / RECORD_BYTES_MIN {
             return Err(BatchError::Count);
         }
         let sequence_missing = header.producer_id.get() >= 0

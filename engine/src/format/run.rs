@@ -26,6 +26,8 @@ pub const SEGMENT_HEADER_BYTES: usize = BLOCK_BYTES;
 pub const RUN_HEADER_BYTES: usize = size_of::<RunHeader>();
 /// Bytes of the trailer's block.
 pub const TRAILER_BYTES: usize = BLOCK_BYTES;
+/// Bytes of the trailer's block that mean something; the rest is zero.
+pub const TRAILER_USED_BYTES: usize = size_of::<Trailer>();
 /// Largest run: one run's worth of batches, or a single batch that is larger.
 pub const RUN_TOTAL_BYTES_MAX: usize =
     (RUN_HEADER_BYTES + RUN_BYTES + BATCH_BYTES_MAX).next_multiple_of(BLOCK_BYTES);
@@ -254,7 +256,8 @@ pub fn table_place(
         && trailer.base_offset.get() == base_offset;
     let bytes = (trailer.runs_count.get() as usize).checked_mul(size_of::<RunPlace>())?;
     let end = trailer.table_position.get().checked_add(bytes.next_multiple_of(BLOCK_BYTES) as u64)?;
-    (sound && end + TRAILER_BYTES as u64 == file_bytes).then_some((trailer.table_position.get(), bytes))
+    (sound && end.checked_add(TRAILER_BYTES as u64)? == file_bytes)
+        .then_some((trailer.table_position.get(), bytes))
 }
 
 /// The runs of a sealed segment, out of its table and its last block.

@@ -72,10 +72,13 @@ impl Superblock {
 
     /// The newest sound copy among the two blocks of the file.
     pub fn newest(file: &[u8]) -> Option<Superblock> {
-        file.chunks(BLOCK_BYTES)
-            .filter_map(|block| Superblock::read_from_prefix(block).ok().map(|(copy, _)| copy))
-            .filter(|copy| copy.magic.get() == MAGIC && copy.checksum.get() == copy.expected_checksum())
-            .max_by_key(|copy| copy.writes.get())
+        file.chunks(BLOCK_BYTES).filter_map(Superblock::read).max_by_key(|copy| copy.writes.get())
+    }
+
+    /// The copy in one block, if it is sound.
+    pub fn read(block: &[u8]) -> Option<Superblock> {
+        let (copy, _) = Superblock::read_from_prefix(block).ok()?;
+        (copy.magic.get() == MAGIC && copy.checksum.get() == copy.expected_checksum()).then_some(copy)
     }
 
     /// Whether this code may open the directory; otherwise why not, in words.

@@ -40,6 +40,23 @@ pub fn lock(directory: &Path) -> Result<DirectoryLock, OpenError> {
     }
 }
 
+/// Keeps others from opening `directory` for writing, changing nothing in it. `None`: it has no lock file, so
+/// nobody ever served from it.
+pub fn lock_to_read(directory: &Path) -> Result<Option<DirectoryLock>, OpenError> {
+    fs::read_dir(directory).map_err(fault("list", directory))?;
+    let path = directory.join("lock");
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fault("open", &path)(error).into()),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(DirectoryLock(file))),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_path_buf())),
+        Err(TryLockError::Error(source)) => Err(fault("lock", &path)(source).into()),
+    }
+}
+
 /// Makes a directory and its parents; not an error if it exists.
 pub fn make_directory(path: &Path) -> Result<(), IoFault> {
     fs::create_dir_all(path).map_err(fault("make directory", path))

@@ -27,6 +27,8 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
+pub use socket::SEND_PIECES_MAX;
+
 /// Says whose operation it was; comes back in its completion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Token {

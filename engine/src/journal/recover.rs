@@ -44,23 +44,23 @@ pub struct End {
 }
 
 /// Reads one file front to back.
-struct Window {
-    path: PathBuf,
+pub(crate) struct Window {
+    pub(crate) path: PathBuf,
     file: Descriptor,
-    file_bytes: u64,
+    pub(crate) file_bytes: u64,
     start: u64,
     bytes: Bytes,
 }
 
 impl Window {
-    fn open(path: &Path) -> Result<Window, OpenError> {
+    pub(crate) fn open(path: &Path) -> Result<Window, OpenError> {
         let file = disk::open(path, Open::Read)?;
         let file_bytes = disk::length(path, &file)?;
         Ok(Window { path: path.to_path_buf(), file, file_bytes, start: 0, bytes: Bytes::new() })
     }
 
     /// Up to `length` bytes at `position`; fewer only at the end of the file.
-    fn at(&mut self, position: u64, length: usize) -> Result<Bytes, OpenError> {
+    pub(crate) fn at(&mut self, position: u64, length: usize) -> Result<Bytes, OpenError> {
         let length = (self.file_bytes.saturating_sub(position)).min(length as u64) as usize;
         let inside =
             position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
@@ -74,7 +74,10 @@ impl Window {
     }
 
     /// The sound frame at `position`, or why there is none.
-    fn frame(&mut self, position: u64) -> Result<Result<(FrameHeader, Bytes), FrameError>, OpenError> {
+    pub(crate) fn frame(
+        &mut self,
+        position: u64,
+    ) -> Result<Result<(FrameHeader, Bytes), FrameError>, OpenError> {
         let block = self.at(position, BLOCK_BYTES)?;
         let header = match FrameHeader::read(&block) {
             Ok(header) => header,
@@ -98,7 +101,21 @@ pub fn scan(
     from: From,
     mut visit: impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
 ) -> Result<End, OpenError> {
-    let mut candidates = candidates(directory, from)?;
+    let (mut candidates, mut suspects) = candidates(directory, from)?;
+    let end = walk(&mut candidates, from, &mut visit)?;
+    for window in &mut suspects {
+        if later_frame(window, from, None, 0, end.sequence)? {
+            return Err(lost(&window.path, 0, end.sequence + 1));
+        }
+    }
+    Ok(end)
+}
+
+fn walk(
+    candidates: &mut [Candidate],
+    from: From,
+    visit: &mut impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
+) -> Result<End, OpenError> {
     let generation = candidates.last().map_or(0, |last| last.generation);
     let mut end = End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false };
     let begin = candidates.iter().rposition(|file| file.first_sequence <= from.sequence + 1);
@@ -110,14 +127,16 @@ pub fn scan(
     };
     let mut index = begin;
     loop {
-        let position = scan_file(&mut candidates[index], from, &mut end, &mut visit)?;
+        let position = scan_file(&mut candidates[index], from, &mut end, visit)?;
         let next = candidates.get(index + 1);
         if next.is_some_and(|next| next.first_sequence == end.sequence + 1) {
             index += 1;
             continue;
         }
-        if next.is_some() || later_frame(&mut candidates[index], from, position, end.sequence)? {
-            return Err(lost(&candidates[index].window.path, position, end.sequence + 1));
+        let is_lost = next.is_some();
+        let Candidate { window, generation, .. } = &mut candidates[index];
+        if is_lost || later_frame(window, from, Some(*generation), position, end.sequence)? {
+            return Err(lost(&window.path, position, end.sequence + 1));
         }
         return Ok(end);
     }
@@ -128,28 +147,36 @@ fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
     Damage { path: path.to_path_buf(), position, what }.into()
 }
 
-/// Files whose first frame is sound and of this incarnation, by generation.
-fn candidates(directory: &Path, from: From) -> Result<Vec<Candidate>, OpenError> {
-    let mut candidates = Vec::new();
+/// Files whose first frame is sound and of this incarnation, by generation; and files whose first frame is not
+/// sound, though frames that count may stand behind it.
+fn candidates(directory: &Path, from: From) -> Result<(Vec<Candidate>, Vec<Window>), OpenError> {
+    let (mut candidates, mut suspects, mut files_count) = (Vec::new(), Vec::new(), 0);
     for name in disk::list(directory)? {
         if !name.ends_with(".journal") {
             continue;
         }
+        files_count += 1;
         let mut window = Window::open(&directory.join(name))?;
         match window.frame(0)? {
             Ok((header, _)) if is_ours(&header, from, 0) => {
                 let (generation, first_sequence) = (header.generation.get(), header.sequence.get());
                 candidates.push(Candidate { window, generation, first_sequence });
             }
+            // Not used since an earlier start: files are written from the front.
+            Ok((header, _)) if header.position.get() == 0 && header.incarnation.get() < from.incarnation => {}
             Err(FrameError::Version(version)) => {
                 let what = format!("its journal has frame version {version}");
                 return Err(OpenError::Incompatible { path: window.path, what });
             }
-            _ => {}
+            _ => suspects.push(window),
         }
     }
+    if files_count == 0 {
+        let what = format!("the journal of shard {} has no file; a start makes one", from.shard);
+        return Err(Damage { path: directory.to_path_buf(), position: 0, what }.into());
+    }
     candidates.sort_by_key(|file| file.generation);
-    Ok(candidates)
+    Ok((candidates, suspects))
 }
 
 fn is_ours(header: &FrameHeader, from: From, position: u64) -> bool {
@@ -167,7 +194,8 @@ fn scan_file(
 ) -> Result<u64, OpenError> {
     let mut position = 0;
     let mut expected = file.first_sequence;
-    let mut chain = None;
+    // The first frame of a file continues the last of the file before.
+    let mut chain = (expected == end.sequence + 1).then_some(end.chain);
     while position < file.window.file_bytes {
         let found = file.window.frame(position)?;
         let next = match &found {
@@ -203,14 +231,21 @@ fn scan_file(
     Ok(position)
 }
 
-/// Whether a sound frame header with a higher sequence than `sequence` stands behind `position`.
-fn later_frame(file: &mut Candidate, from: From, position: u64, sequence: u64) -> Result<bool, OpenError> {
+/// Whether a sound frame header with a sequence above the one behind `sequence` stands at or behind `position`.
+/// Without a generation any will do: sequences alone tell old frames from new ones.
+fn later_frame(
+    window: &mut Window,
+    from: From,
+    generation: Option<u32>,
+    position: u64,
+    sequence: u64,
+) -> Result<bool, OpenError> {
     let mut at = position;
-    while at < file.window.file_bytes {
-        let block = file.window.at(at, BLOCK_BYTES)?;
+    while at < window.file_bytes {
+        let block = window.at(at, BLOCK_BYTES)?;
         if let Ok(header) = FrameHeader::read(&block) {
             let later = is_ours(&header, from, at)
-                && header.generation.get() == file.generation
+                && generation.is_none_or(|generation| generation == header.generation.get())
                 && header.sequence.get() > sequence + 1;
             if later {
                 return Ok(true);

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use zerocopy::IntoBytes;
 
 use crate::format::batch;
+use crate::format::crc::crc32c;
 use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::io::{Descriptor, buffer};
 use crate::types::{LogId, Offset};
@@ -138,10 +139,11 @@ pub fn path(data: &Path, log: LogId, base: Offset) -> PathBuf {
     directory(data, log).join(format!("{base:020}.seg"))
 }
 
-/// Lays out a run of `batches` for `position`; for position 0 the segment's header goes before it. Returns the
-/// bytes, the run's place, and the position behind it.
+/// Lays out a run of `batches` for `position` of the segment that begins with `base`; for position 0 the
+/// segment's header goes before it. Returns the bytes, the run's place, and the position behind it.
 pub fn lay_out(
     log: LogId,
+    base: Offset,
     leader_epoch: i32,
     position: u64,
     offsets: std::ops::Range<Offset>,
@@ -152,7 +154,7 @@ pub fn lay_out(
     let body_bytes: usize = batches.iter().map(Bytes::len).sum();
     let mut bytes: BytesMut = buffer::aligned(front + RUN_HEADER_BYTES + body_bytes);
     if position == 0 {
-        bytes.extend_from_slice(&SegmentHeader::block(log, offsets.start, leader_epoch));
+        bytes.extend_from_slice(&SegmentHeader::block(log, base, leader_epoch));
     }
     bytes.extend_from_slice(&[0; RUN_HEADER_BYTES]);
     for batch in batches {
@@ -177,15 +179,20 @@ pub fn check(run: Bytes, log: LogId, place: &RunPlace) -> Result<Bytes, String> 
         return Err("the run is cut short".to_string());
     }
     let body = run.slice(RUN_HEADER_BYTES..end);
+    // A batch's own checksum does not cover its stamp: base offset and leader epoch.
+    if crc32c(&body) != header.body_checksum.get() {
+        return Err("the run does not match its checksum".to_string());
+    }
     let mut next = place.base_offset.get();
     let mut rest: &[u8] = &body;
     while !rest.is_empty() {
         let header = batch::check(rest).map_err(|error| error.to_string())?;
         let base = header.base_offset.get() as u64;
-        if base < next || base + header.offsets_count() > place.end_offset.get() {
+        let end = base.checked_add(header.offsets_count()).filter(|end| *end <= place.end_offset.get());
+        let Some(end) = end.filter(|_| base >= next) else {
             return Err(format!("the batch at offset {base} does not belong here"));
-        }
-        next = base + header.offsets_count();
+        };
+        next = end;
         rest = rest.get(header.total_bytes()..).unwrap_or_default();
     }
     if next == place.end_offset.get() { Ok(body) } else { Err("a batch of the run is missing".to_string()) }

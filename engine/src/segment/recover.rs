@@ -21,8 +21,16 @@ use crate::types::{LogId, Offset};
 /// The segments of a log and the files beside them that the checkpoint does not know.
 pub struct Found {
     pub segments: Segments,
-    /// Base offsets of segments begun after the checkpoint; the journal holds all that is in them.
+    /// Base offsets of segments to remove: begun after the checkpoint, so that the journal holds all that is in
+    /// them, or trimmed before it, their removal not yet on the device.
     pub unfinished: Vec<Offset>,
+}
+
+/// Whether all that the segment at `base` holds is below the log's start: what follows it begins there already.
+/// `bases` are those of all segments of the log, in order.
+pub fn is_trimmed(state: &LogState, base: Offset, bases: &[Offset]) -> bool {
+    let next = bases.get(bases.partition_point(|other| *other <= base));
+    next.map_or(state.end, |next| state.end.min(*next)) <= state.start
 }
 
 /// Finds the segments of the log that `state` describes.
@@ -33,12 +41,12 @@ pub fn find(data: &Path, state: &LogState) -> Result<Found, OpenError> {
         names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
     bases.sort_unstable();
     let (mut list, mut unfinished) = (Vec::new(), Vec::new());
-    for base in bases {
-        if base >= state.end {
+    for &base in &bases {
+        let active = state.segment_position > 0 && base == state.segment_base;
+        if base >= state.end || (!active && is_trimmed(state, base, &bases)) {
             unfinished.push(base);
             continue;
         }
-        let active = state.segment_position > 0 && base == state.segment_base;
         let file_path = path(data, state.id, base);
         let file = disk::open(&file_path, Open::ReadWrite)?;
         list.push(if active {

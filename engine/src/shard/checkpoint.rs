@@ -64,7 +64,7 @@ enum Phase {
 }
 
 /// Name of a shard's checkpoint.
-pub(super) fn file_name(incarnation: u32, shard: u16) -> String {
+pub(crate) fn file_name(incarnation: u32, shard: u16) -> String {
     format!("{incarnation}-{shard}.checkpoint")
 }
 
@@ -211,14 +211,9 @@ impl Shard {
     /// Removes files whose logs or segments are gone for good: the frame that says so is durable.
     fn remove_files(&mut self) {
         let durable = self.checkpointer.durable;
-        if !self.checkpointer.removals.first().is_some_and(|(after, _)| *after <= durable) {
-            return;
-        }
-        let (ready, later) = std::mem::take(&mut self.checkpointer.removals)
-            .into_iter()
-            .partition(|(after, _)| *after <= durable);
+        let removals = std::mem::take(&mut self.checkpointer.removals);
+        let (ready, later): (Vec<_>, Vec<_>) = removals.into_iter().partition(|(after, _)| *after <= durable);
         self.checkpointer.removals = later;
-        let ready: Vec<(u64, Op)> = ready;
         for (_, op) in ready {
             self.want(Work::Removal, op);
         }

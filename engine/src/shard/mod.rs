@@ -11,10 +11,12 @@
 //! A failed write ends the shard: nothing in flight is acknowledged and every later call is refused, because
 //! after a failed write nobody knows what the device holds. The next start reads what is really there.
 
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod held;
 mod read;
 pub mod recover;
+#[cfg(test)]
+pub(crate) mod rig;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -106,6 +106,8 @@ struct Recovery<'a> {
     dirty: HashMap<PathBuf, Descriptor>,
     /// Files begun after the checkpoints; the journals hold all that is in them.
     unfinished: Vec<PathBuf>,
+    /// Directories that such files were removed from.
+    thinned: Vec<PathBuf>,
     /// Journal files of another size, needed until the next incarnation counts.
     outdated: Vec<PathBuf>,
     report: Report,
@@ -128,6 +130,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         logs: HashMap::new(),
         dirty: HashMap::new(),
         unfinished: Vec::new(),
+        thinned: Vec::new(),
         outdated: Vec::new(),
         report: Report { created, incarnation: next, ..Report::default() },
     };
@@ -240,9 +243,7 @@ impl Recovery<'_> {
             |what: String| Damage { path: journal.to_path_buf(), position: header.position.get(), what };
         for entry in frame::entries(bytes, header).map_err(|error| bad(error.to_string()))? {
             match entry.kind {
-                Kind::Create => {
-                    self.logs.entry(entry.log).or_insert_with(|| Partition::new(entry.log));
-                }
+                Kind::Create => self.replay_create(entry.log)?,
                 Kind::Delete => {
                     self.logs.remove(&entry.log);
                     let directory = segment::directory(&self.config.directory, entry.log);
@@ -266,6 +267,18 @@ impl Recovery<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// No checkpoint knows the log yet, so all that its segments hold is in the journal.
+    fn replay_create(&mut self, log: LogId) -> Result<(), OpenError> {
+        if self.logs.contains_key(&log) {
+            return Ok(());
+        }
+        let directory = segment::directory(&self.config.directory, log);
+        let names = disk::list(&directory)?;
+        self.unfinished.extend(names.iter().map(|name| directory.join(name)));
+        self.logs.insert(log, Partition::new(log));
         Ok(())
     }
 
@@ -306,6 +319,7 @@ impl Recovery<'_> {
     fn settle_all(&mut self) -> Result<(), OpenError> {
         for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains_key(path)) {
             disk::remove(&path)?;
+            self.thinned.extend(path.parent().map(Path::to_path_buf));
         }
         let logs: Vec<LogId> = self.logs.keys().copied().collect();
         for log in logs {
@@ -358,10 +372,11 @@ impl Recovery<'_> {
         let Some(active) = partition.segments.active() else { return Ok(()) };
         let path = segment::path(data, log, active.base);
         let Some(file) = active.file.clone() else { return Ok(()) };
-        let position = active.position;
+        let (base, position) = (active.base, active.position);
         disk::truncate(&path, &file, position)?;
         let (bytes, place, end) = segment::lay_out(
             log,
+            base,
             partition.leader_epoch,
             position,
             offsets.clone(),
@@ -402,6 +417,8 @@ impl Recovery<'_> {
             disk::sync(&path, &file)?;
             directories.extend(path.parent().map(Path::to_path_buf));
         }
+        // A removed file must not come back beside the checkpoint that counts on its absence.
+        directories.extend(self.thinned.drain(..).filter(|directory| directory.exists()));
         directories.sort();
         directories.dedup();
         for directory in directories {
@@ -476,7 +493,7 @@ impl Recovery<'_> {
     }
 }
 
-fn journal_directory(data: &Path, shard: u16) -> PathBuf {
+pub(crate) fn journal_directory(data: &Path, shard: u16) -> PathBuf {
     data.join("journal").join(shard.to_string())
 }
 

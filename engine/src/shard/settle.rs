@@ -115,9 +115,16 @@ impl Shard {
             let op = Op::Write { file, position: active.position, data: aligned.freeze(), durable: false };
             return self.settle_with(Job { log, step: Step::Seal }, op);
         }
-        let position = active.position;
-        let (bytes, place, end_position) =
-            segment::lay_out(log, partition.leader_epoch, position, offsets, max_timestamp_ms, &batches);
+        let (base, position) = (active.base, active.position);
+        let (bytes, place, end_position) = segment::lay_out(
+            log,
+            base,
+            partition.leader_epoch,
+            position,
+            offsets,
+            max_timestamp_ms,
+            &batches,
+        );
         let op = Op::Write { file, position, data: bytes, durable: false };
         self.settle_with(Job { log, step: Step::Write { place, end_position } }, op);
     }

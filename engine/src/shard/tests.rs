@@ -1,134 +1,12 @@
-//! A shard driven by hand: real files, no ring, every step in the order the test wants.
+//! What a shard promises, on real files, with every step in the order the test wants.
 
-use std::path::{Path, PathBuf};
-
-use super::recover::{OpenConfig, Opened, open};
+use super::recover::open;
+use super::rig::{Rig, Scratch, config};
 use super::*;
 use crate::error::OpenError;
 use crate::format::record::BatchBuilder;
 use crate::io::disk;
 use crate::segment;
-
-/// A directory of its own, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("ringmain-shard-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn config(directory: &Path, shards: u16) -> OpenConfig {
-    OpenConfig {
-        directory: directory.to_path_buf(),
-        shards,
-        shard_of: |log, shards| (log.0 % u64::from(shards)) as u16,
-        node_id: 1,
-        new_cluster_id: [9; 16],
-        journal_file_bytes: 4 << 20,
-        memory_bytes: 8 << 20,
-    }
-}
-
-/// Shards and the events they gave so far.
-struct Rig {
-    shards: Vec<Shard>,
-    events: Vec<ShardEvent>,
-    now: Now,
-    _lock: disk::DirectoryLock,
-    report: recover::Report,
-}
-
-impl Rig {
-    fn open(directory: &Path, shards: u16) -> Rig {
-        let Opened { shards, report, lock, .. } = open(&config(directory, shards)).unwrap();
-        Rig { shards, events: Vec::new(), now: Now::default(), _lock: lock, report }
-    }
-
-    fn shard(&mut self, log: LogId) -> &mut Shard {
-        let index = (config(Path::new(""), self.shards.len() as u16).shard_of)(log, self.shards.len() as u16);
-        &mut self.shards[usize::from(index)]
-    }
-
-    /// Turns until nothing is left to do.
-    fn settle(&mut self) {
-        loop {
-            self.now.monotonic_us += 10_000;
-            let mut wanted = Vec::new();
-            for shard in &mut self.shards {
-                shard.commit(self.now);
-                shard.collect(&mut wanted);
-                for (token, op) in wanted.drain(..) {
-                    shard.complete(disk::execute(token, op));
-                }
-                while let Some(event) = shard.next_event() {
-                    self.events.push(event);
-                }
-            }
-            if self.shards.iter().all(|shard| shard.is_quiet() && shard.works.is_empty()) {
-                return;
-            }
-        }
-    }
-
-    fn append(&mut self, log: LogId, value: &[u8], request: u64) {
-        let mut builder = BatchBuilder::new(request as i64);
-        builder.push(request as i64, None, Some(value), &[]);
-        let ticket = Ticket { owner: 0, request };
-        self.shard(log).append(log, &builder.finish(), ticket).unwrap();
-    }
-
-    fn acked(&self) -> Vec<(u64, Offset)> {
-        let acked = self.events.iter().filter_map(|event| match event {
-            ShardEvent::Appended { ticket, base_offset, .. } => Some((ticket.request, *base_offset)),
-            _ => None,
-        });
-        acked.collect()
-    }
-
-    /// Every batch of the log from `from`, one byte of each value.
-    fn read_all(&mut self, log: LogId, mut from: Offset) -> Vec<(Offset, u8)> {
-        let mut found = Vec::new();
-        loop {
-            let ticket = Ticket { owner: 1, request: from };
-            let outcome = match self.shard(log).read(log, from, 256 << 10, ticket) {
-                Some(outcome) => outcome,
-                None => {
-                    self.settle();
-                    let index = self.events.iter().position(
-                        |event| matches!(event, ShardEvent::Read { ticket: found, .. } if *found == ticket),
-                    );
-                    match self.events.remove(index.unwrap()) {
-                        ShardEvent::Read { outcome, .. } => outcome,
-                        _ => unreachable!(),
-                    }
-                }
-            };
-            let ReadOutcome::Data { batches, .. } = outcome else { panic!("{outcome:?}") };
-            if batches.is_empty() {
-                return found;
-            }
-            for piece in batches {
-                for (header, batch) in crate::format::batch::split(piece) {
-                    let mut records = batch.slice(crate::format::batch::HEADER_BYTES..);
-                    let record = crate::format::record::take(&mut records).unwrap();
-                    let offset = header.base_offset.get() as u64;
-                    found.push((offset, record.value.unwrap()[0]));
-                    from = offset + 1;
-                }
-            }
-        }
-    }
-}
 
 const LOG: LogId = LogId(4);
 const OTHER: LogId = LogId(5);
@@ -208,6 +86,59 @@ fn a_trimmed_log_gives_its_space_back_and_stays_trimmed() {
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
     assert!(bytes < 100_000, "{bytes} bytes for two small records");
+}
+
+#[test]
+fn a_removal_that_never_reached_the_device_is_made_up_for() {
+    let scratch = Scratch::new("reappear");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..30 {
+        rig.append(LOG, &vec![1; 100_000], request);
+    }
+    rig.settle();
+    let path = segment::path(&scratch.0, LOG, 0);
+    let stale = std::fs::read(&path).unwrap();
+    rig.shard(LOG).trim(LOG, 30);
+    rig.append(LOG, b"x", 30);
+    rig.settle();
+    drop(rig);
+    for _ in 0..3 {
+        let mut rig = Rig::open(&scratch.0, 1);
+        assert_eq!(rig.read_all(LOG, 30), vec![(30, b'x')]);
+        drop(rig);
+        assert!(!path.exists());
+        std::fs::write(&path, &stale).unwrap();
+        assert!(crate::verify::verify(&scratch.0).unwrap().is_clean());
+    }
+}
+
+#[test]
+fn a_trim_between_the_opening_of_a_segment_and_its_first_run_leaves_it_sound() {
+    let scratch = Scratch::new("header");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..12 {
+        rig.append(LOG, &vec![1; 100_000], request);
+    }
+    // Turn by turn, until the file is open and empty.
+    let path = segment::path(&scratch.0, LOG, 0);
+    while !path.exists() {
+        let mut wanted = Vec::new();
+        rig.shards[0].commit(rig.now);
+        rig.shards[0].collect(&mut wanted);
+        for (token, op) in wanted {
+            rig.shards[0].complete(disk::execute(token, op));
+        }
+    }
+    rig.shard(LOG).trim(LOG, 6);
+    for request in 12..100 {
+        rig.append(LOG, &vec![1; 100_000], request);
+        rig.settle();
+    }
+    assert!(rig.shards[0].counts().checkpoints > 0, "so that the next start reads the segment");
+    drop(rig);
+    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 6).len(), 94);
 }
 
 #[test]
@@ -295,6 +226,31 @@ fn a_torn_frame_is_cut_and_a_rotten_one_is_refused() {
     // The last frame is a seal: cutting it loses nothing.
     let mut rig = Rig::open(&scratch.0, 1);
     assert_eq!(rig.read_all(LOG, 0).len(), 3);
+}
+
+#[test]
+fn a_rotten_first_frame_does_not_hide_the_file_behind_it() {
+    let scratch = Scratch::new("first-frame");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..3 {
+        rig.append(LOG, b"value", request);
+        rig.settle();
+    }
+    drop(rig);
+    let path = scratch.0.join("journal/0/000000.journal");
+    let sound = std::fs::read(&path).unwrap();
+    for damaged in [0..1, 70..71, 0..4096] {
+        let mut bytes = sound.clone();
+        bytes[damaged].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        let error = open(&config(&scratch.0, 1)).unwrap_err();
+        assert!(matches!(&error, OpenError::Damaged(damage) if damage.path == path), "{error}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(open(&config(&scratch.0, 1)), Err(OpenError::Damaged(_))));
+    std::fs::write(&path, sound).unwrap();
+    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 3);
 }
 
 #[test]

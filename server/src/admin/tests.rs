@@ -11,8 +11,6 @@ use crate::broker::command::{Command, Event, Request, SessionId};
 use crate::broker::context::{Context, Output, Random};
 use crate::broker::metrics::CoreStatus;
 use crate::broker::settings::Settings;
-use crate::config::sources::{Flags, Values};
-use crate::config::{Config, settings};
 
 struct Peer {
     session: Session,
@@ -26,11 +24,10 @@ struct Peer {
 
 impl Peer {
     fn new() -> Peer {
-        let config = Config::from_values(&Values::gather(&Flags::default(), []).unwrap()).unwrap();
         Peer {
             session: Session::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
             input: BytesMut::new(),
-            settings: settings(&config, "cluster".into(), 2, 9092),
+            settings: settings(),
             catalog: Catalog::new(),
             requests: Vec::new(),
             output: Output::default(),
@@ -74,6 +71,26 @@ impl Peer {
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+fn settings() -> Settings {
+    Settings {
+        cluster_id: "cluster".to_string(),
+        node_id: 1,
+        cores: 2,
+        advertised_host: "127.0.0.1".to_string(),
+        advertised_port: 19092,
+        auto_create_topics: true,
+        default_partitions: 4,
+        message_bytes_max: 1_048_588,
+        request_bytes_max: 1 << 20,
+        amqp_message_bytes_max: 1 << 20,
+        amqp_frame_bytes_max: 131_072,
+        amqp_heartbeat_s: 60,
+        amqp_channels_max: 2047,
+        group_initial_rebalance_delay_ms: 0,
+        version: "1.2.3",
+    }
 }
 
 #[test]

@@ -188,7 +188,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn create(name: &str) -> CatalogRequest {
-        CatalogRequest::CreateTopic { name: name.into(), partitions: 2, configs: BTreeMap::new(), queue: None }
+        CatalogRequest::CreateTopic {
+            name: name.into(),
+            partitions: 2,
+            configs: BTreeMap::new(),
+            queue: None,
+        }
     }
 
     #[test]

@@ -341,7 +341,8 @@ impl Catalog {
             Change::ProducerIds { below: self.producer_ids_below },
         ];
         changes.extend(self.topics.values().cloned().map(Change::TopicCreated));
-        let declared = self.exchanges.values().filter(|exchange| predeclared.exchange(&exchange.name).is_none());
+        let declared =
+            self.exchanges.values().filter(|exchange| predeclared.exchange(&exchange.name).is_none());
         changes.extend(declared.cloned().map(Change::ExchangeDeclared));
         changes.extend(self.all_bindings().cloned().map(Change::Bound));
         changes

@@ -234,7 +234,12 @@ impl Reader<'_> {
             1 => Destination::Exchange(self.text()?),
             _ => return None,
         };
-        Some(Binding { source, destination, routing_key: self.bytes()?, arguments: Bytes::from(self.bytes()?) })
+        Some(Binding {
+            source,
+            destination,
+            routing_key: self.bytes()?,
+            arguments: Bytes::from(self.bytes()?),
+        })
     }
 }
 

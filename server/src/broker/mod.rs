@@ -23,8 +23,8 @@ mod queues;
 pub mod settings;
 mod start;
 mod state_log;
-mod topology;
 pub mod topic_config;
+mod topology;
 
 use std::collections::HashMap;
 
@@ -81,6 +81,8 @@ pub struct Broker {
     log_lines: Vec<String>,
     metrics: Metrics,
     writing_since_us: Option<u64>,
+    /// The turn's time.
+    now: Now,
 }
 
 /// What a turn of the broker wants from the core around it.
@@ -139,6 +141,7 @@ impl Broker {
             log_lines: Vec::new(),
             metrics: Metrics::default(),
             writing_since_us: None,
+            now: Now::default(),
         }
     }
 
@@ -184,8 +187,9 @@ impl Broker {
         }
     }
 
-    /// Takes everything the engine has to say.
+    /// Takes everything the engine has to say. The first call of a turn.
     pub fn take_shard_events(&mut self, now: Now) {
+        self.now = now;
         while let Some(event) = self.shard.next_event() {
             match event {
                 ShardEvent::Appended { ticket, base_offset, log_start, duplicate } => {
@@ -224,6 +228,11 @@ impl Broker {
     /// When [`Broker::expire`] has something to do.
     pub fn next_deadline_us(&self) -> Option<u64> {
         self.groups.next_deadline_us().into_iter().chain(self.queues.next_deadline_us()).min()
+    }
+
+    /// When [`Broker::commit`] has something to do though nothing was gathered.
+    pub fn next_seal_us(&self) -> Option<u64> {
+        self.shard.next_deadline_us()
     }
 
     /// Sends what was gathered to the device, noting how long that takes.

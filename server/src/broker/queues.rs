@@ -255,7 +255,8 @@ impl Broker {
         }
         if out.broken_batches > 0 {
             let count = out.broken_batches;
-            self.log_lines.push(format!("{log:?}: {count} batches hold no readable records; they were skipped"));
+            self.log_lines
+                .push(format!("{log:?}: {count} batches hold no readable records; they were skipped"));
         }
         if let Some((from, bytes_max)) = out.read {
             let ticket = self.wait_for(Pending::QueueRead(log));

@@ -11,11 +11,11 @@ use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Ticket};
 
 use super::catalog::{
-    CATALOG_LOG, Catalog, FIRST_NUMBER, GROUP_LOGS, QueueSettings, ROLE_BITS, ROLE_RECORDS, ROLE_SETTLEMENTS, group_log,
-    settlements_of, shard_of,
+    CATALOG_LOG, Catalog, FIRST_NUMBER, GROUP_LOGS, QueueSettings, ROLE_BITS, ROLE_RECORDS, ROLE_SETTLEMENTS,
+    group_log, settlements_of, shard_of,
 };
 use super::queue::Queue;
-use super::{Broker, change};
+use super::{Broker, change, groups};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 4 << 20;
@@ -77,6 +77,9 @@ impl Broker {
                 }
             }
         }
+        let mut out = groups::GroupOutput::default();
+        self.groups.retain_topics(|topic| self.catalog.topic(topic).is_some(), self.now, &mut out);
+        self.take_group_output(out);
         self.sweep();
         Ok(())
     }

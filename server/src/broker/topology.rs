@@ -10,9 +10,7 @@ use std::sync::Arc;
 use ringmain_engine::types::Now;
 
 use super::authority::Authority;
-use super::catalog::{
-    CATALOG_LOG, Catalog, CatalogRequest, Change, Topic, settlements_of, shard_of,
-};
+use super::catalog::{CATALOG_LOG, Catalog, CatalogRequest, Change, Topic, settlements_of, shard_of};
 use super::command::{CatalogReply, Event, SessionId};
 use super::queue::Queue;
 use super::{Broker, Pending, change, groups};
@@ -182,7 +180,7 @@ impl Broker {
             }
         }
         let mut out = groups::GroupOutput::default();
-        self.groups.topic_deleted(&topic.name, Now::default(), &mut out);
+        self.groups.topic_deleted(&topic.name, self.now, &mut out);
         self.take_group_output(out);
     }
 

@@ -9,6 +9,12 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::Tool;
+use super::client::BOOTSTRAP;
+use super::consume::{Consume, FORMAT_HELP, Format, From};
+use super::group::GroupCommand;
+use super::produce::Produce;
+use super::topic::TopicCommand;
 use crate::config::options::OPTIONS;
 use crate::config::sources::Flags;
 
@@ -21,8 +27,8 @@ pub enum Invocation {
     Verify { directory: PathBuf, json: bool },
     /// Show what lies in data directories or in files of one.
     Inspect { paths: Vec<PathBuf> },
-    /// Show the configuration: the defaults, or what holds here.
-    ConfigPrint { flags: Flags, effective: bool, with_origin: bool },
+    /// Something that needs neither a broker in this process nor a data directory.
+    Tool(Tool),
 }
 
 /// Reads the arguments, the program's name first.
@@ -38,6 +44,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(("inspect", found)) => Some(Invocation::Inspect {
             paths: found.get_many("dir").into_iter().flatten().cloned().collect(),
         }),
+        Some(("topic", found)) => topic(found),
+        Some(("group", found)) => group(found),
+        Some(("produce", found)) => Some(Invocation::Tool(produce(found))),
+        Some(("consume", found)) => Some(Invocation::Tool(consume(found))),
         Some(("config", found)) => config(found),
         _ => None,
     };
@@ -53,17 +63,21 @@ fn grammar() -> Command {
         .subcommand(with_flags(
             Command::new("serve").about("Serve Kafka and AMQP clients until a signal comes"),
         ))
+        .subcommand(topic_grammar())
+        .subcommand(produce_grammar())
+        .subcommand(consume_grammar())
+        .subcommand(group_grammar())
+        .subcommand(
+            Command::new("inspect")
+                .about("Show what lies in a data directory, offline")
+                .arg(directory().num_args(1..).help("A data directory, or files in one")),
+        )
         .subcommand(
             Command::new("verify")
                 .about("Check every checksum and invariant of a data directory, offline")
                 .after_help("Exit code: 0 clean, 1 damage found, 2 cannot read.")
                 .arg(directory())
                 .arg(switch("json", "Print the findings as JSON")),
-        )
-        .subcommand(
-            Command::new("inspect")
-                .about("Show what lies in a data directory, offline")
-                .arg(directory().num_args(1..).help("A data directory, or files in one")),
         )
         .subcommand(
             Command::new("config").about("Show the configuration").subcommand_required(true).subcommand(
@@ -74,11 +88,154 @@ fn grammar() -> Command {
         )
 }
 
+fn topic_grammar() -> Command {
+    let name = || Arg::new("name").value_name("NAME").required(true);
+    let partitions = Arg::new("partitions")
+        .long("partitions")
+        .value_name("N")
+        .value_parser(value_parser!(i32).range(1..))
+        .help("Number of partitions [default: the server's default_partitions]");
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("K=V")
+        .action(ArgAction::Append)
+        .value_parser(key_and_value)
+        .help("A setting of the topic, as Kafka names it; may be repeated");
+    Command::new("topic")
+        .about("Create, list, describe and delete topics of a running server")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("create").about("Create a topic").args([
+            name(),
+            partitions,
+            config,
+            bootstrap(),
+        ]))
+        .subcommand(Command::new("list").about("Print the names of all topics").arg(bootstrap()))
+        .subcommand(
+            Command::new("describe")
+                .about("Print a topic's partitions with their offsets, and its settings")
+                .args([name(), bootstrap()]),
+        )
+        .subcommand(Command::new("delete").about("Delete a topic").args([name(), bootstrap()]))
+}
+
+fn group_grammar() -> Command {
+    let name = || Arg::new("name").value_name("GROUP").required(true);
+    Command::new("group")
+        .about("List, describe and delete consumer groups of a running server")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("list").about("Print the names of all groups, with their states").arg(bootstrap()),
+        )
+        .subcommand(
+            Command::new("describe")
+                .about("Print a group's members, what it has committed and how much it has not read")
+                .args([name(), bootstrap()]),
+        )
+        .subcommand(
+            Command::new("delete").about("Delete a group without members").args([name(), bootstrap()]),
+        )
+}
+
+fn produce_grammar() -> Command {
+    let separator = Arg::new("key-separator").long("key-separator").value_name("X");
+    let partition = Arg::new("partition").long("partition").value_name("P");
+    Command::new("produce").about("Send records from standard input, one a line").args([
+        Arg::new("topic").value_name("TOPIC").required(true),
+        separator.help("What is before the first X in a line is the record's key"),
+        partition
+            .value_parser(value_parser!(i32).range(0..))
+            .help("Send everything to this partition [default: by key, or in turn]"),
+        bootstrap(),
+    ])
+}
+
+fn consume_grammar() -> Command {
+    let from = Arg::new("from").long("from").value_name("earliest|latest|OFFSET").default_value("earliest");
+    let count = Arg::new("count").long("count").value_name("N").value_parser(value_parser!(u64));
+    let format = Arg::new("format").long("format").value_name("FORMAT").default_value("%v");
+    Command::new("consume").about("Print the records of a topic").after_help(FORMAT_HELP).args([
+        Arg::new("topic").value_name("TOPIC").required(true),
+        from.value_parser(str::parse::<From>).help("Where to begin, in every partition"),
+        count.help("End after N records [default: wait for further ones until interrupted]"),
+        format.value_parser(str::parse::<Format>).help("How to print a record; see below"),
+        bootstrap(),
+    ])
+}
+
+fn bootstrap() -> Arg {
+    Arg::new("bootstrap")
+        .long("bootstrap")
+        .value_name("HOST:PORT")
+        .default_value(BOOTSTRAP)
+        .help("The server")
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_string(), value.to_string()))
+}
+
+fn topic(found: &ArgMatches) -> Option<Invocation> {
+    let (what, found) = found.subcommand()?;
+    let name = || found.get_one::<String>("name").cloned();
+    let command = match what {
+        "create" => TopicCommand::Create {
+            name: name()?,
+            partitions: found.get_one("partitions").copied(),
+            configs: found.get_many("config").into_iter().flatten().cloned().collect(),
+        },
+        "list" => TopicCommand::List,
+        "describe" => TopicCommand::Describe { name: name()? },
+        "delete" => TopicCommand::Delete { name: name()? },
+        _ => return None,
+    };
+    Some(Invocation::Tool(Tool::Topic { command, bootstrap: text(found, "bootstrap") }))
+}
+
+fn group(found: &ArgMatches) -> Option<Invocation> {
+    let (what, found) = found.subcommand()?;
+    let name = || found.get_one::<String>("name").cloned();
+    let command = match what {
+        "list" => GroupCommand::List,
+        "describe" => GroupCommand::Describe { name: name()? },
+        "delete" => GroupCommand::Delete { name: name()? },
+        _ => return None,
+    };
+    Some(Invocation::Tool(Tool::Group { command, bootstrap: text(found, "bootstrap") }))
+}
+
+fn produce(found: &ArgMatches) -> Tool {
+    let produce = Produce {
+        topic: text(found, "topic"),
+        key_separator: found.get_one("key-separator").cloned(),
+        partition: found.get_one("partition").copied(),
+    };
+    Tool::Produce { produce, bootstrap: text(found, "bootstrap") }
+}
+
+fn consume(found: &ArgMatches) -> Tool {
+    let consume = Consume {
+        topic: text(found, "topic"),
+        from: found.get_one("from").copied().unwrap_or(From::Earliest),
+        count: found.get_one("count").copied(),
+        format: found.get_one::<Format>("format").cloned().unwrap_or_default(),
+    };
+    Tool::Consume { consume, bootstrap: text(found, "bootstrap") }
+}
+
+/// An argument that is required or has a default.
+fn text(found: &ArgMatches, name: &str) -> String {
+    found.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
 fn config(found: &ArgMatches) -> Option<Invocation> {
     let (_, found) = found.subcommand()?;
     let with_origin = found.get_flag("with-origin");
     let effective = found.get_flag("effective") || with_origin;
-    Some(Invocation::ConfigPrint { flags: flags(found), effective, with_origin })
+    Some(Invocation::Tool(Tool::ConfigPrint { flags: flags(found), effective, with_origin }))
 }
 
 fn directory() -> Arg {
@@ -153,8 +310,43 @@ mod tests {
         assert_eq!(parsed("ringmain verify d --json").unwrap(), verify);
         let inspect = Invocation::Inspect { paths: vec![PathBuf::from("a"), PathBuf::from("b")] };
         assert_eq!(parsed("ringmain inspect a b").unwrap(), inspect);
-        let print = Invocation::ConfigPrint { flags: Flags::default(), effective: true, with_origin: true };
-        assert_eq!(parsed("ringmain config print --with-origin").unwrap(), print);
+        let print = Tool::ConfigPrint { flags: Flags::default(), effective: true, with_origin: true };
+        assert_eq!(parsed("ringmain config print --with-origin").unwrap(), Invocation::Tool(print));
         assert!(parsed("ringmain config").is_err());
+    }
+
+    #[test]
+    fn commands_for_a_running_server() {
+        let tool = |line: &str| match parsed(line) {
+            Ok(Invocation::Tool(tool)) => tool,
+            other => panic!("{line}: {other:?}"),
+        };
+        let command = TopicCommand::Create {
+            name: "t".into(),
+            partitions: Some(3),
+            configs: vec![("a".into(), "1=2".into()), ("b".into(), String::new())],
+        };
+        assert_eq!(
+            tool("ringmain topic create t --partitions 3 --config a=1=2 --config b= --bootstrap h:1"),
+            Tool::Topic { command, bootstrap: "h:1".into() }
+        );
+        let command = GroupCommand::Describe { name: "g".into() };
+        assert_eq!(tool("ringmain group describe g"), Tool::Group { command, bootstrap: BOOTSTRAP.into() });
+        let produce = Produce { topic: "t".into(), key_separator: Some(":".into()), partition: Some(2) };
+        assert_eq!(
+            tool("ringmain produce t --key-separator : --partition 2"),
+            Tool::Produce { produce, bootstrap: BOOTSTRAP.into() }
+        );
+        let format = "%k-%v".parse().unwrap();
+        let consume = Consume { topic: "t".into(), from: From::Offset(7), count: Some(2), format };
+        assert_eq!(
+            tool("ringmain consume t --from 7 --count 2 --format %k-%v"),
+            Tool::Consume { consume, bootstrap: BOOTSTRAP.into() }
+        );
+        for line in
+            ["consume t --from -1", "consume t --format %x", "topic create", "topic create t --config x"]
+        {
+            assert!(parsed(&format!("ringmain {line}")).is_err(), "{line}");
+        }
     }
 }

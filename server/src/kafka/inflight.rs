@@ -51,7 +51,7 @@ impl Handled {
 }
 
 /// A request that waits for events.
-pub trait Pending {
+pub trait Pending: Send {
     /// The command that [`Call::ask`] gave the number `index` has this to say. `Some` when the request is done;
     /// nothing is called after that.
     fn on_event(&mut self, index: u32, event: Event, call: &mut Call<'_, '_>) -> Option<Reply>;

@@ -12,6 +12,9 @@ pub mod inflight;
 pub mod session;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use inflight::{Call, Handled};
 use wire::{Reader, WireError};
 
@@ -50,12 +53,22 @@ pub const APIS: &[Api] = &[
     row(  1, "fetch",                   4, 4, 18,    12, api::fetch::handle),
     row(  2, "list_offsets",            1, 1, 11,     6, api::list_offsets::handle),
     row(  3, "metadata",                0, 0, 13,     9, api::metadata::handle),
+    row(  8, "offset_commit",           2, 2, 10,     8, api::offset_commit::handle),
+    row(  9, "offset_fetch",            1, 1, 10,     6, api::offset_fetch::handle),
+    row( 10, "find_coordinator",        0, 0,  6,     3, api::find_coordinator::handle),
+    row( 11, "join_group",              0, 0,  9,     6, api::join_group::handle),
+    row( 12, "heartbeat",               0, 0,  4,     4, api::heartbeat::handle),
+    row( 13, "leave_group",             0, 0,  5,     4, api::leave_group::handle),
+    row( 14, "sync_group",              0, 0,  5,     4, api::sync_group::handle),
+    row( 15, "describe_groups",         0, 0,  6,     5, api::describe_groups::handle),
+    row( 16, "list_groups",             0, 0,  5,     3, api::list_groups::handle),
     row( 18, "api_versions",            0, 0,  4,     3, api::api_versions::handle),
     row( 19, "create_topics",           2, 2,  7,     5, api::create_topics::handle),
     row( 20, "delete_topics",           1, 1,  6,     4, api::delete_topics::handle),
     row( 22, "init_producer_id",        0, 0,  5,     2, api::init_producer_id::handle),
     row( 23, "offset_for_leader_epoch", 2, 2,  4,     4, api::offset_for_leader_epoch::handle),
     row( 32, "describe_configs",        1, 1,  4,     4, api::describe_configs::handle),
+    row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
     row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
 ];
 

@@ -154,7 +154,7 @@ impl Groups {
         match request {
             GroupRequest::Join { member_id, .. } if member_id.is_empty() => full,
             GroupRequest::Commit { generation, .. } if *generation < 0 => full,
-            GroupRequest::Commit { .. } => Some(GroupError::IllegalGeneration),
+            GroupRequest::Commit { .. } => Some(GroupError::NotFound),
             GroupRequest::Join { .. }
             | GroupRequest::Sync { .. }
             | GroupRequest::Heartbeat { .. }
@@ -253,11 +253,21 @@ impl Groups {
 
     /// Forgets the offsets of a topic that is gone, in all groups.
     pub fn topic_deleted(&mut self, topic: &str, now: Now, out: &mut GroupOutput) {
+        self.retain_topics(|name| name != topic, now, out);
+    }
+
+    /// Forgets the offsets of all topics but those that exist: after a start, for a topic may have been deleted
+    /// durably without every group's offsets having followed it.
+    pub fn retain_topics(&mut self, exists: impl Fn(&str) -> bool, now: Now, out: &mut GroupOutput) {
         let mut changed = Vec::new();
         for (name, entry) in &mut self.groups {
-            if entry.group.offsets.forget(topic) {
+            let gone = entry.group.offsets.topics_without(&exists);
+            for topic in &gone {
+                entry.group.offsets.forget(topic);
                 let record = record::encode_topic_forgotten(name, topic);
                 out.writes.push(StateWrite { log_index: log_index_of(name), record, reply: None });
+            }
+            if !gone.is_empty() {
                 entry.group.note_offsets_forgotten(now);
                 changed.push(Arc::clone(name));
             }

@@ -108,7 +108,7 @@ impl Group {
     /// It may have become blank.
     pub(super) fn note_offsets_forgotten(&mut self, now: Now) {
         if let Phase::Empty { since_us } = &mut self.phase {
-            *since_us = now.monotonic_us;
+            *since_us = now.monotonic_us.max(*since_us);
         }
         self.wake_by(self.earliest_deadline());
     }

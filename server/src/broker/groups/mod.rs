@@ -18,9 +18,13 @@ mod coordinator;
 mod group;
 mod join;
 mod member;
+#[cfg(test)]
+mod offset_tests;
 mod offsets;
 mod rebalance;
 mod record;
+#[cfg(test)]
+mod scene;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -43,11 +43,16 @@ impl Offsets {
         }
     }
 
-    /// Forgets a topic. False: it had no offsets.
-    pub(super) fn forget(&mut self, topic: &str) -> bool {
-        let Some(partitions) = self.topics.remove(topic) else { return false };
-        self.count -= partitions.len();
-        true
+    /// Forgets a topic, if it has offsets.
+    pub(super) fn forget(&mut self, topic: &str) {
+        if let Some(partitions) = self.topics.remove(topic) {
+            self.count -= partitions.len();
+        }
+    }
+
+    /// Topics that have offsets but do not exist.
+    pub(super) fn topics_without(&self, exists: impl Fn(&str) -> bool) -> Vec<String> {
+        self.topics.keys().filter(|topic| !exists(topic)).cloned().collect()
     }
 
     /// Everything, by topic and partition.

@@ -4,11 +4,7 @@
 
 pub mod api_versions;
 
-// Administration of topics and of the broker.
-pub mod create_topics;
-pub mod delete_topics;
-pub mod describe_cluster;
-pub mod describe_configs;
+// Records, and where they are.
 pub mod clip;
 pub mod fetch;
 pub mod init_producer_id;
@@ -17,3 +13,27 @@ pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod partition;
 pub mod produce;
+
+// Consumer groups.
+pub mod delete_groups;
+pub mod describe_groups;
+pub mod find_coordinator;
+mod group_call;
+pub mod heartbeat;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod sync_group;
+
+// Administration of topics and of the broker.
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+
+#[cfg(test)]
+mod administration_tests;
+#[cfg(test)]
+mod group_tests;

@@ -10,6 +10,7 @@ use ringmain_engine::types::LogId;
 use super::partition::{log_of, topic_of};
 use crate::broker::catalog::Topic;
 use crate::broker::command::{Command, Event};
+use crate::broker::topic_config::message_bytes_max;
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
 use crate::kafka::wire::produce::{
@@ -20,8 +21,6 @@ use crate::kafka::wire::{Reader, WireError};
 /// Batch attributes: the codec's number for zstd, and the version of Produce and of Fetch that knows it.
 const ZSTD: i16 = 4;
 const ZSTD_VERSION: i16 = 7;
-/// A topic's own limit for batches.
-const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 /// What stands where there is no offset or no time.
 const NONE: i64 = -1;
 
@@ -67,7 +66,7 @@ fn checked(
 ) -> Result<(LogId, CheckedBatch), ErrorCode> {
     let log = log_of(topic, partition.index)?;
     let records = partition.records.unwrap_or_default();
-    if records.len() > batch_bytes_max(topic, call) {
+    if records.len() > message_bytes_max(&topic.configs, call.cx.settings) as usize {
         return Err(ErrorCode::MessageTooLarge);
     }
     if holds_more_than_one(&records) {
@@ -84,11 +83,6 @@ fn checked(
         return Err(ErrorCode::UnsupportedCompressionType);
     }
     Ok((log, batch))
-}
-
-fn batch_bytes_max(topic: &Topic, call: &Call<'_, '_>) -> usize {
-    let own = topic.configs.get(MAX_MESSAGE_BYTES).and_then(|value| value.parse().ok());
-    own.unwrap_or(call.cx.settings.message_bytes_max as usize)
 }
 
 fn holds_more_than_one(records: &Bytes) -> bool {

@@ -11,12 +11,22 @@ pub use header::RequestHeader;
 pub use primitives::{Reader, WireError, Writer};
 
 pub mod api_versions;
+pub mod delete_groups;
+pub mod describe_groups;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sync_group;
 
 // Administration of topics and of the broker.
 pub mod create_topics;
@@ -24,5 +34,9 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 
+#[cfg(test)]
+mod group_tests;
+#[cfg(test)]
+mod message_tests;
 #[cfg(test)]
 mod tests;

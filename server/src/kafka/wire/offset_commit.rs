@@ -148,11 +148,13 @@ impl OffsetCommitResponse {
     }
 }
 
-fn decode_topic(reader: &mut Reader, version: i16) -> Result<(String, [u8; 16]), WireError> {
+/// A topic's name, or from version 10 its id, as OffsetCommit and OffsetFetch both have it.
+pub(super) fn decode_topic(reader: &mut Reader, version: i16) -> Result<(String, [u8; 16]), WireError> {
     if TOPIC_IDS <= version { Ok((String::new(), reader.uuid()?)) } else { Ok((reader.string()?, [0; 16])) }
 }
 
-fn encode_topic(writer: &mut Writer, version: i16, name: &str, topic_id: &[u8; 16]) {
+/// The inverse of [`decode_topic`].
+pub(super) fn encode_topic(writer: &mut Writer, version: i16, name: &str, topic_id: &[u8; 16]) {
     if TOPIC_IDS <= version {
         writer.uuid(topic_id);
     } else {

@@ -11,12 +11,11 @@
 //! | 9 | request: member id and epoch of the consumer protocol (KIP-848) |
 //! | 10 | topics by id instead of by name (KIP-848) |
 
+use super::offset_commit::{decode_topic, encode_topic};
 use super::primitives::{Reader, WireError, Writer};
 
 /// From this version on a request names many groups.
 const BATCHED: i16 = 8;
-/// From this version on topics are named by id.
-const TOPIC_IDS: i16 = 10;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OffsetFetchRequest {
@@ -219,17 +218,5 @@ impl FetchedTopic {
             writer.tags();
         });
         writer.tags();
-    }
-}
-
-fn decode_topic(reader: &mut Reader, version: i16) -> Result<(String, [u8; 16]), WireError> {
-    if TOPIC_IDS <= version { Ok((String::new(), reader.uuid()?)) } else { Ok((reader.string()?, [0; 16])) }
-}
-
-fn encode_topic(writer: &mut Writer, version: i16, name: &str, topic_id: &[u8; 16]) {
-    if TOPIC_IDS <= version {
-        writer.uuid(topic_id);
-    } else {
-        writer.string(name);
     }
 }

@@ -36,7 +36,11 @@ fn primitives_come_back_in_both_encodings() {
         assert_eq!(reader.array(Reader::i32).unwrap(), [1, 2, 3]);
         assert_eq!(reader.nullable_array(Reader::i32).unwrap(), None);
         let mut tags = Vec::new();
-        reader.tags_with(|tag, field| Ok(tags.push((tag, field.take(2)?)))).unwrap();
+        let keep = |tag, field: &mut Reader| {
+            tags.push((tag, field.take(2)?));
+            Ok(())
+        };
+        reader.tags_with(keep).unwrap();
         assert_eq!(tags.len(), usize::from(flexible));
         assert_eq!(reader.remaining(), 0);
     }

@@ -1,0 +1,206 @@
+//! The command line, as clap describes it and as the measurements read it.
+//!
+//! In: arguments. Out: one struct per measurement. Never: opens, connects to or creates anything.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+/// What `produce-latency` measures.
+pub struct ProduceLatency {
+    /// `HOST:PORT` of a running broker, or none: start one.
+    pub target: Option<String>,
+    /// Seconds that each of the three parts takes in each round.
+    pub seconds: u64,
+    pub rounds: u64,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `journal-write` measures.
+pub struct JournalWrite {
+    pub rounds: u64,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `load produce` sends.
+pub struct LoadProduce {
+    pub target: String,
+    pub connections: u64,
+    /// Requests that wait for an answer, per connection.
+    pub in_flight: u64,
+    pub batch_bytes: u64,
+    pub record_bytes: u64,
+    pub partitions: u64,
+    pub seconds: u64,
+    /// Batches per second over all connections, or none: as fast as the answers come.
+    pub rate: Option<u64>,
+    pub json: Option<PathBuf>,
+}
+
+/// All subcommands.
+pub fn command() -> Command {
+    Command::new("ringmain-bench")
+        .about("Measures this machine, and the broker against it")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("produce-latency")
+                .about("A durable produce of one record, against a raw durable write and a TCP round trip")
+                .arg(
+                    target().help(
+                        "A running Kafka-protocol broker [default: start ringmain beside this program]",
+                    ),
+                )
+                .arg(count("seconds", "2", 1, 3600).help("Seconds of each part in each round"))
+                .arg(count("rounds", "5", 1, 1000))
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("journal-write")
+                .about("Durable appends to pre-written, fallocated and growing files")
+                .arg(count("rounds", "5", 1, 1000))
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("load")
+                .about("Sends load to a running broker")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(load_produce()),
+        )
+}
+
+fn load_produce() -> Command {
+    Command::new("produce")
+        .about("Pre-encoded batches, every answer checked")
+        .arg(
+            Arg::new("protocol")
+                .long("protocol")
+                .value_name("NAME")
+                .value_parser(["kafka"])
+                .default_value("kafka"),
+        )
+        .arg(target().required(true))
+        .arg(count("connections", "1", 1, 1024))
+        .arg(count("in-flight", "1", 1, 1024).help("Requests waiting for an answer, per connection"))
+        .arg(count("batch-bytes", "16384", 1, 1 << 20))
+        .arg(count("record-bytes", "1024", 1, 1 << 20))
+        .arg(count("partitions", "1", 1, 1024))
+        .arg(count("seconds", "10", 1, 86_400))
+        .arg(
+            Arg::new("rate")
+                .long("rate")
+                .value_name("BATCHES")
+                .value_parser(value_parser!(u64).range(1..=10_000_000))
+                .help("Open loop: batches per second over all connections, latency from the planned time"),
+        )
+        .arg(json())
+}
+
+fn target() -> Arg {
+    Arg::new("target").long("target").value_name("HOST:PORT")
+}
+
+fn dir() -> Arg {
+    Arg::new("dir")
+        .long("dir")
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+        .default_value(".")
+        .help("Directory on the device to measure")
+}
+
+fn json() -> Arg {
+    Arg::new("json")
+        .long("json")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Also write the figures to FILE")
+}
+
+fn count(name: &'static str, default: &'static str, low: u64, high: u64) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("N")
+        .default_value(default)
+        .value_parser(value_parser!(u64).range(low..=high))
+}
+
+/// The count `name`, which always has a value because the argument has a default.
+fn count_of(found: &ArgMatches, name: &str) -> u64 {
+    found.get_one::<u64>(name).copied().unwrap_or(1)
+}
+
+fn path_of(found: &ArgMatches, name: &str) -> Option<PathBuf> {
+    found.get_one::<PathBuf>(name).cloned()
+}
+
+impl From<&ArgMatches> for ProduceLatency {
+    fn from(found: &ArgMatches) -> ProduceLatency {
+        ProduceLatency {
+            target: found.get_one::<String>("target").cloned(),
+            seconds: count_of(found, "seconds"),
+            rounds: count_of(found, "rounds"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for JournalWrite {
+    fn from(found: &ArgMatches) -> JournalWrite {
+        JournalWrite {
+            rounds: count_of(found, "rounds"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for LoadProduce {
+    fn from(found: &ArgMatches) -> LoadProduce {
+        LoadProduce {
+            target: found.get_one::<String>("target").cloned().unwrap_or_default(),
+            connections: count_of(found, "connections"),
+            in_flight: count_of(found, "in-flight"),
+            batch_bytes: count_of(found, "batch-bytes"),
+            record_bytes: count_of(found, "record-bytes"),
+            partitions: count_of(found, "partitions"),
+            seconds: count_of(found, "seconds"),
+            rate: found.get_one::<u64>("rate").copied(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_and_given_values_arrive() {
+        let matches = command()
+            .try_get_matches_from(["ringmain-bench", "produce-latency", "--rounds", "3", "--target", "h:1"])
+            .unwrap();
+        let found = ProduceLatency::from(matches.subcommand().unwrap().1);
+        assert_eq!((found.rounds, found.seconds), (3, 2));
+        assert_eq!(found.target.as_deref(), Some("h:1"));
+        assert_eq!(found.dir, PathBuf::from("."));
+    }
+
+    #[test]
+    fn a_zero_count_is_refused() {
+        let found = command().try_get_matches_from(["ringmain-bench", "journal-write", "--rounds", "0"]);
+        assert!(found.is_err());
+    }
+}

@@ -1,0 +1,4 @@
+//! The machine without the broker: what a durable write and a round trip cost at least.
+
+pub mod ring;
+pub mod tcp;

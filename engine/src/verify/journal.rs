@@ -1,0 +1,339 @@
+//! Every frame of one shard's journal that counts, and what the frames say of the logs.
+//!
+//! In: the journal's files, the checkpoint they continue. Out: findings; the logs as the entries leave them.
+//! Never: believes the order of the files: frames are gathered from all of them and put in order by sequence, so
+//! that what lies behind damage is still seen.
+//!
+//! A frame is written only after the one before is durable. So a sequence that is missing below one that is
+//! there was durable once: damage. What is unsound behind the last sound frame is a torn write: a note.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::{Known, Walk, first_byte};
+use crate::error::OpenError;
+use crate::format::batch;
+use crate::format::checkpoint::{Checkpoint, LogState};
+use crate::format::frame::{self, Entry, FrameError, FrameHeader, HEADER_BYTES, Kind};
+use crate::io::disk;
+use crate::journal::recover::Window;
+use crate::limits::BLOCK_BYTES;
+use crate::shard::recover::journal_directory;
+use crate::types::LogId;
+
+/// A sound frame of the incarnation, behind the checkpoint.
+struct Found {
+    file: usize,
+    header: FrameHeader,
+}
+
+/// A place where a frame of the incarnation begins that is not sound.
+struct Unsound {
+    file: usize,
+    position: u64,
+    /// When the header can be believed.
+    sequence: Option<u64>,
+    error: FrameError,
+}
+
+/// All that the files of one shard hold.
+#[derive(Default)]
+struct Frames {
+    windows: Vec<Window>,
+    found: Vec<Found>,
+    unsound: Vec<Unsound>,
+}
+
+impl Walk<'_> {
+    /// Walks the journal of `shard`. Without its checkpoint the frames are only checked one by one.
+    pub(super) fn journal(&mut self, shard: u16, checkpoint: Option<&Checkpoint>) -> Result<(), OpenError> {
+        let directory = journal_directory(self.directory, shard);
+        let mut frames = Frames::default();
+        for name in disk::list(&directory)? {
+            let path = directory.join(&name);
+            if !name.ends_with(".journal") {
+                self.report.note(&path, 0, "the file belongs to nothing");
+                continue;
+            }
+            self.report.counts.journal_files += 1;
+            if let Some(window) = self.report.unless_unreadable(&path, Window::open(&path)) {
+                self.gather(&mut frames, window, shard, checkpoint.map_or(0, |found| found.sequence));
+            }
+        }
+        if frames.windows.is_empty() && self.report.incarnation > 0 {
+            self.report.damage(&directory, 0, format!("the journal of shard {shard} has no file"));
+        }
+        frames.found.sort_by_key(|found| found.header.sequence.get());
+        self.lengths(&frames);
+        self.order(&frames, &directory, checkpoint);
+        self.torn(&frames, checkpoint);
+        self.entries(&mut frames);
+        Ok(())
+    }
+
+    /// Finds every frame of this shard and incarnation in one file, sound or not.
+    fn gather(&mut self, frames: &mut Frames, mut window: Window, shard: u16, above: u64) {
+        let (file, incarnation, path) = (frames.windows.len(), self.report.incarnation, window.path.clone());
+        let mut position = 0;
+        while position < window.file_bytes {
+            let block = window.at(position, BLOCK_BYTES);
+            let Some(block) = self.report.unless_unreadable(&path, block) else {
+                position += BLOCK_BYTES as u64;
+                continue;
+            };
+            let header = FrameHeader::read(&block);
+            let ours = header.is_ok_and(|header| {
+                header.shard.get() == shard
+                    && header.incarnation.get() == incarnation
+                    && header.position.get() == position
+            });
+            let read = if ours { window.frame(position) } else { Ok(Err(FrameError::Magic)) };
+            let read = self.report.unless_unreadable(&path, read);
+            let mut step = BLOCK_BYTES as u64;
+            match (header, read) {
+                (Ok(_), Some(Ok((header, bytes)))) => {
+                    step = u64::from(header.length.get());
+                    if header.sequence.get() > above {
+                        self.report.counts.frames += 1;
+                        self.report.counts.bytes += step;
+                        self.frame_padding(&path, &header, &bytes);
+                        frames.found.push(Found { file, header });
+                    }
+                }
+                (Ok(header), Some(Err(error))) if ours && header.sequence.get() > above => {
+                    let sequence = Some(header.sequence.get());
+                    frames.unsound.push(Unsound { file, position, sequence, error });
+                }
+                (Err(error), _) if error != FrameError::Magic => {
+                    frames.unsound.push(Unsound { file, position, sequence: None, error });
+                }
+                _ => {}
+            }
+            position += step;
+        }
+        frames.windows.push(window);
+    }
+
+    fn frame_padding(&mut self, path: &Path, header: &FrameHeader, bytes: &Bytes) {
+        let end = HEADER_BYTES + header.body_bytes.get() as usize;
+        let position = header.position.get();
+        if let Some(at) = first_byte(bytes.get(end..)) {
+            self.report.damage(path, position + (end + at) as u64, "the padding of the frame is not zero");
+        }
+        if header.durable_upto.get() >= header.sequence.get() {
+            self.report.damage(path, position, "the frame says that it was durable before it was written");
+        }
+    }
+
+    /// A journal's files are made in one length and keep it; only a change of configuration makes new ones.
+    fn lengths(&mut self, frames: &Frames) {
+        for (file, window) in frames.windows.iter().enumerate() {
+            if !frames.found.iter().any(|found| found.file == file) {
+                continue;
+            }
+            let length = window.file_bytes;
+            match &self.journal_file {
+                None => self.journal_file = Some((window.path.clone(), length)),
+                Some((_, expected)) if *expected == length => {}
+                Some((other, expected)) => {
+                    let other = other.display();
+                    let what = format!("the file has {length} bytes, but {other} has {expected}: it was cut");
+                    self.report.damage(&window.path, length.min(*expected), what);
+                }
+            }
+        }
+    }
+
+    /// Each frame must follow the one before: by its sequence, and by its checksum.
+    fn order(&mut self, frames: &Frames, directory: &Path, checkpoint: Option<&Checkpoint>) {
+        let mut last: Option<&Found> = None;
+        for found in &frames.found {
+            let header = &found.header;
+            let before = match (last, checkpoint) {
+                (Some(last), _) => Some((last.header.sequence.get(), last.header.checksum.get())),
+                (None, Some(checkpoint)) => Some((checkpoint.sequence, checkpoint.chain)),
+                (None, None) => None,
+            };
+            if let Some((sequence, chain)) = before {
+                let (path, position) = (&frames.windows[found.file].path, header.position.get());
+                let expected = sequence + 1;
+                if header.sequence.get() < expected {
+                    let what = format!("frame {} is there twice", header.sequence.get());
+                    self.report.damage(path, position, what);
+                } else if header.sequence.get() > expected {
+                    self.lost(frames, directory, last, found, expected);
+                } else if header.previous.get() != chain {
+                    let what = format!("frame {expected} does not continue the frame before it");
+                    self.report.damage(path, position, what);
+                }
+            }
+            last = Some(found);
+        }
+    }
+
+    /// Names the frames from `expected` up to `later`, which is sound.
+    fn lost(
+        &mut self,
+        frames: &Frames,
+        directory: &Path,
+        last: Option<&Found>,
+        later: &Found,
+        expected: u64,
+    ) {
+        let end = later.header.sequence.get();
+        let which = if end - expected == 1 {
+            format!("frame {expected}")
+        } else {
+            format!("frames {expected} to {}", end - 1)
+        };
+        let known = frames.unsound.iter().find(|unsound| unsound.sequence == Some(expected));
+        if let Some(Unsound { file, position, error, .. }) = known {
+            let what = format!("{which} had been made durable, but {error}; a later frame is sound");
+            return self.report.damage(&frames.windows[*file].path, *position, what);
+        }
+        let (path, position) = self.expected_place(frames, directory, last, later);
+        let what = format!("{which} had been made durable, but is not there; a later frame is");
+        self.report.damage(&path, position, what);
+    }
+
+    /// Where the frame behind `last` must have been.
+    fn expected_place(
+        &self,
+        frames: &Frames,
+        directory: &Path,
+        last: Option<&Found>,
+        later: &Found,
+    ) -> (PathBuf, u64) {
+        let later_path = &frames.windows[later.file].path;
+        let end =
+            last.map(|last| (last.file, last.header.position.get() + u64::from(last.header.length.get())));
+        match end {
+            Some((file, end)) if file == later.file => (later_path.clone(), end),
+            _ if later.header.position.get() > 0 => (later_path.clone(), 0),
+            // The later file is whole from its front, so the loss is at the end of another, or is a whole file.
+            Some((file, end)) if frames.unsound.iter().any(|unsound| unsound.file == file) => {
+                (frames.windows[file].path.clone(), end)
+            }
+            _ => (directory.to_path_buf(), 0),
+        }
+    }
+
+    /// What is unsound where the next frame would be was never acknowledged.
+    fn torn(&mut self, frames: &Frames, checkpoint: Option<&Checkpoint>) {
+        let last = frames.found.last();
+        let sequence =
+            last.map_or(checkpoint.map_or(0, |found| found.sequence), |last| last.header.sequence.get());
+        let end =
+            last.map(|last| (last.file, last.header.position.get() + u64::from(last.header.length.get())));
+        for unsound in &frames.unsound {
+            let is_next = match unsound.sequence {
+                Some(found) => found == sequence + 1,
+                // A file begins with a frame, and a frame begins where the last ended.
+                None => unsound.position == 0 || end == Some((unsound.file, unsound.position)),
+            };
+            let path = &frames.windows[unsound.file].path;
+            let below = unsound.sequence.is_some_and(|found| found <= sequence);
+            if is_next && !below {
+                let what = format!(
+                    "an unfinished frame, {}: unless it was acknowledged just before a crash, nothing is lost; a \
+                     start cuts it",
+                    unsound.error
+                );
+                self.report.note(path, unsound.position, what);
+            } else if let FrameError::Version(_) = unsound.error {
+                self.report.damage(path, unsound.position, unsound.error.to_string());
+            }
+        }
+    }
+
+    /// Follows what the frames say of the logs, in order.
+    fn entries(&mut self, frames: &mut Frames) {
+        for found in &frames.found {
+            let Some(window) = frames.windows.get_mut(found.file) else { continue };
+            let path = window.path.clone();
+            let position = found.header.position.get();
+            let read = window.frame(position);
+            let Some(Ok((header, bytes))) = self.report.unless_unreadable(&path, read) else { continue };
+            match frame::entries(&bytes, &header) {
+                Ok(entries) => {
+                    for entry in entries {
+                        self.entry(&path, position, &entry, &bytes);
+                    }
+                }
+                Err(error) => self.report.damage(&path, position, error.to_string()),
+            }
+        }
+    }
+
+    fn entry(&mut self, path: &Path, frame: u64, entry: &Entry, bytes: &Bytes) {
+        self.report.counts.entries += 1;
+        let (log, offset) = (entry.log, entry.offset);
+        match entry.kind {
+            Kind::Create => {
+                let state = LogState {
+                    id: log,
+                    start: 0,
+                    end: 0,
+                    segment_base: 0,
+                    segment_position: 0,
+                    leader_epoch: 0,
+                    producers: Vec::new(),
+                };
+                self.logs.entry(log).or_insert(Known { state, start: 0, end: 0 });
+            }
+            Kind::Delete => {
+                self.logs.remove(&log);
+                self.deleted.push(log);
+            }
+            Kind::Trim => {
+                if let Some(known) = self.logs.get_mut(&log) {
+                    known.start = known.start.max(offset);
+                }
+            }
+            Kind::Batch => {
+                let position = frame + entry.bytes.start as u64;
+                let batch = bytes.get(entry.bytes.clone()).unwrap_or_default();
+                self.batch(path, position, entry, batch);
+            }
+        }
+    }
+
+    fn batch(&mut self, path: &Path, position: u64, entry: &Entry, bytes: &[u8]) {
+        let (log, base) = (entry.log, entry.offset);
+        self.report.counts.frame_batches += 1;
+        let header = match batch::check(bytes) {
+            Ok(header) => header,
+            Err(error) => return self.report.damage_of(path, position, log, None, error.to_string()),
+        };
+        let stamped =
+            header.base_offset.get() as u64 == base && header.leader_epoch.get() == entry.leader_epoch;
+        if !stamped || header.total_bytes() != bytes.len() {
+            self.report.damage_of(path, position, log, None, "the batch is not the one its entry describes");
+        }
+        let Some(end) = base.checked_add(header.offsets_count()) else {
+            return self.report.damage_of(path, position, log, None, "the batch's offsets make no sense");
+        };
+        let Some(known) = self.logs.get_mut(&log) else {
+            if self.complete && !self.deleted.contains(&log) {
+                let what = "a batch of a log that nothing says was made";
+                self.report.damage_of(path, position, log, Some(base..end), what);
+            }
+            return;
+        };
+        let before = known.end;
+        known.end = before.max(end);
+        if base > before {
+            let what = "records are missing before the batch here";
+            self.report.damage_of(path, position, log, Some(before..base), what);
+        } else if base < before && end > before {
+            let what = "the batch overlaps the one before";
+            self.report.damage_of(path, position, log, Some(base..end), what);
+        }
+    }
+
+    /// Whether the journal deleted the log.
+    pub(super) fn was_deleted(&self, log: LogId) -> bool {
+        self.deleted.contains(&log)
+    }
+}

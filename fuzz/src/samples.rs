@@ -1,0 +1,120 @@
+//! Sound bytes of every structure on disk, different for each seed.
+//!
+//! In: chance. Out: bytes that their parser accepts.
+
+use ringmain_engine::format::checkpoint::{Checkpoint, LogState, ProducerBatch, ProducerState};
+use ringmain_engine::format::crc::crc32c;
+use ringmain_engine::format::frame::{self, EntryHeader, FrameHeader, Kind};
+use ringmain_engine::format::record::BatchBuilder;
+use ringmain_engine::format::superblock::Superblock;
+use ringmain_engine::format::{batch, varint};
+use ringmain_engine::types::LogId;
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
+
+use crate::random::Random;
+
+pub fn superblock(random: &mut Random) -> Vec<u8> {
+    let mut superblock = Superblock::new([random.next() as u8; 16], random.next() as u32);
+    superblock.incarnation = U32::new(random.next() as u32);
+    superblock.shards = U16::new(random.next() as u16);
+    superblock.block().0.to_vec()
+}
+
+/// A stamped batch of some records.
+pub fn batch(random: &mut Random, base: u64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(1000);
+    for _ in 0..=random.below(4) {
+        let value_bytes = random.below(200);
+        let value = random.bytes(value_bytes);
+        let key = random.one_in(2).then_some(b"key".as_slice());
+        let headers: &[(&[u8], &[u8])] =
+            if random.one_in(2) { &[(b"name", b"value"), (b"", b"")] } else { &[] };
+        builder.push(1000 + random.below(100) as i64, key, Some(&value), headers);
+    }
+    let mut bytes = builder.finish().bytes().to_vec();
+    batch::stamp(&mut bytes, base, 3);
+    bytes
+}
+
+/// One record, as it lies in a batch.
+pub fn record(random: &mut Random) -> Vec<u8> {
+    batch(random, 0).get(batch::HEADER_BYTES..).unwrap_or_default().to_vec()
+}
+
+pub fn number(random: &mut Random) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let shift = random.below(64);
+    varint::put(&mut bytes, (random.next() >> shift) as i64);
+    bytes
+}
+
+pub fn frame(random: &mut Random) -> Vec<u8> {
+    let (mut body, mut count) = (Vec::new(), 0);
+    for index in 0..random.below(4) {
+        let kind = [Kind::Batch, Kind::Create, Kind::Delete, Kind::Trim][random.below(4)];
+        let own = if kind == Kind::Batch { batch(random, index as u64) } else { Vec::new() };
+        body.resize(usize::next_multiple_of(body.len(), 8), 0);
+        let entry = EntryHeader {
+            kind: kind.code(),
+            zero: [0; 3],
+            length: U32::new(own.len() as u32),
+            log: U64::new(random.next()),
+            offset: U64::new(index as u64),
+            leader_epoch: U32::new(3),
+            zero_too: U32::new(0),
+        };
+        body.extend(entry.as_bytes());
+        body.extend(own);
+        count += 1;
+    }
+    let length = (frame::HEADER_BYTES + body.len()).next_multiple_of(4096);
+    let mut header = FrameHeader {
+        magic: U32::new(frame::MAGIC),
+        version: U16::new(frame::VERSION),
+        shard: U16::new(random.below(8) as u16),
+        generation: U32::new(random.next() as u32),
+        length: U32::new(length as u32),
+        sequence: U64::new(random.next()),
+        position: U64::new(8192),
+        durable_upto: U64::new(8),
+        body_bytes: U32::new(body.len() as u32),
+        entries_count: U32::new(count),
+        previous: U32::new(5),
+        body_checksum: U32::new(crc32c(&body)),
+        incarnation: U32::new(1),
+        checksum: U32::new(0),
+    };
+    header.seal();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend(body);
+    bytes.resize(length, 0);
+    bytes
+}
+
+pub fn checkpoint(random: &mut Random) -> Vec<u8> {
+    let producer = |random: &mut Random| ProducerState {
+        id: random.next() as i64,
+        epoch: random.next() as i16,
+        last_timestamp_ms: random.next() as i64,
+        batches: (0..random.below(6) as i32)
+            .map(|sequence| ProducerBatch {
+                base_sequence: sequence,
+                last_sequence: sequence,
+                base_offset: 9,
+            })
+            .collect(),
+    };
+    let log = |random: &mut Random| LogState {
+        id: LogId(random.next()),
+        start: 3,
+        end: 3 + random.below(100) as u64,
+        segment_base: random.next(),
+        segment_position: random.next(),
+        leader_epoch: random.next() as i32,
+        producers: (0..random.below(3)).map(|_| producer(random)).collect(),
+    };
+    let logs = (0..random.below(4)).map(|_| log(random)).collect();
+    let checkpoint = Checkpoint { incarnation: 7, shard: 1, sequence: random.next(), chain: 5, logs };
+    checkpoint.to_bytes()
+}

@@ -1,0 +1,140 @@
+//! Mail between cores: bounded mailboxes, one for each ordered pair of cores.
+//!
+//! In: what one core wants another to know. Out: the same, in order. Never: drops a letter, or blocks. What does
+//! not fit waits here, and a core that has too much waiting stops taking input.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::{Arc, OnceLock};
+
+use ringmain_engine::io::mailbox::{Parking, Receiver, Sender, mailbox};
+use ringmain_engine::io::{Descriptor, Op};
+
+use super::connection::Protocol;
+use crate::broker::Notice;
+use crate::broker::command::{Answer, Request};
+
+/// Letters one mailbox holds.
+const MAILBOX_LETTERS: usize = 1024;
+/// Letters that may wait for room before a core stops taking input.
+const WAITING_LETTERS_MAX: usize = 4096;
+
+/// One letter.
+#[derive(Debug)]
+pub enum Mail {
+    Request(Request),
+    Answer(Answer),
+    Notice(Notice),
+    /// A new connection, to be served by the receiver.
+    Connection {
+        socket: Descriptor,
+        peer: SocketAddr,
+        protocol: Protocol,
+    },
+    /// Stop taking input and finish what is in flight.
+    Drain,
+    /// To the first core: the sender has finished.
+    Drained,
+    /// Everybody has finished.
+    Stop,
+}
+
+/// What a core needs to wake the others: their drivers, known once each thread has opened its own.
+type Drivers = Arc<[OnceLock<RawFd>]>;
+
+/// One core's mailboxes to and from every other core.
+pub struct Post {
+    core: u16,
+    senders: Vec<Option<Sender<Mail>>>,
+    receivers: Vec<Receiver<Mail>>,
+    waiting: Vec<VecDeque<Mail>>,
+    /// By core; one's own is announced, the others' are looked at.
+    parkings: Vec<Parking>,
+    drivers: Drivers,
+}
+
+/// The posts of all cores, connected with each other.
+pub fn posts(cores: u16) -> Vec<Post> {
+    let parkings: Vec<Parking> = (0..cores).map(|_| Parking::default()).collect();
+    let drivers: Drivers = (0..cores).map(|_| OnceLock::new()).collect();
+    let mut posts: Vec<Post> = (0..cores)
+        .map(|core| Post {
+            core,
+            senders: (0..cores).map(|_| None).collect(),
+            receivers: Vec::new(),
+            waiting: (0..cores).map(|_| VecDeque::new()).collect(),
+            parkings: parkings.clone(),
+            drivers: drivers.clone(),
+        })
+        .collect();
+    for from in 0..usize::from(cores) {
+        for to in (0..usize::from(cores)).filter(|to| *to != from) {
+            let (sender, receiver) = mailbox(MAILBOX_LETTERS);
+            posts[from].senders[to] = Some(sender);
+            posts[to].receivers.push(receiver);
+        }
+    }
+    posts
+}
+
+impl Post {
+    /// Tells the others how this core is woken.
+    pub fn set_driver(&self, descriptor: RawFd) {
+        let first = self.drivers[usize::from(self.core)].set(descriptor);
+        assert!(first.is_ok(), "a core has one driver");
+    }
+
+    /// Puts a letter into the way to another core.
+    pub fn send(&mut self, to: u16, mail: Mail) {
+        assert!(to != self.core, "a core does not write to itself");
+        self.waiting[usize::from(to)].push_back(mail);
+    }
+
+    /// Takes the next letter from any core.
+    pub fn receive(&mut self) -> Option<Mail> {
+        self.receivers.iter_mut().find_map(Receiver::pop)
+    }
+
+    /// Lets the others see what was sent, and returns the operations that wake those who sleep.
+    pub fn deliver(&mut self) -> Vec<Op> {
+        let mut wakes = Vec::new();
+        for (to, waiting) in self.waiting.iter_mut().enumerate() {
+            let Some(sender) = &mut self.senders[to] else { continue };
+            while let Some(mail) = waiting.pop_front() {
+                if let Err(mail) = sender.push(mail) {
+                    waiting.push_front(mail);
+                    break;
+                }
+            }
+            if sender.publish()
+                && self.parkings[to].must_wake()
+                && let Some(ring) = self.drivers[to].get()
+            {
+                wakes.push(Op::Wake { ring: *ring });
+            }
+        }
+        wakes
+    }
+
+    /// Whether letters wait for room.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.iter().any(|waiting| !waiting.is_empty())
+    }
+
+    /// Whether so many letters wait that no more input should be taken.
+    pub fn is_full(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.len() > WAITING_LETTERS_MAX)
+    }
+
+    /// Announces sleep; false: there is mail, stay awake.
+    pub fn park(&self) -> bool {
+        self.parkings[usize::from(self.core)].announce();
+        self.receivers.iter().all(Receiver::is_empty)
+    }
+
+    /// Awake again.
+    pub fn awake(&self) {
+        self.parkings[usize::from(self.core)].awake();
+    }
+}
