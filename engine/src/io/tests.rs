@@ -460,12 +460,13 @@ fn poll_lets_no_receive_overtake_another() {
     let [first, second] = [(); 2]
         .map(|()| bench.begin(Op::Receive { socket: ours.clone(), buffer: BytesMut::with_capacity(1) }));
     bench.turn(Some(Duration::ZERO));
-    peer.write_all(b"abc").unwrap();
-    // Bytes are there, and no turn has seen the edge: the third could take them before the first.
+    peer.write_all(b"a").unwrap();
+    // The byte is there, and no turn has seen the edge: the third could take it before the first.
     let third = bench.begin(Op::Receive { socket: ours, buffer: BytesMut::with_capacity(1) });
-    for (index, byte) in [(first, b"a"), (second, b"b"), (third, b"c")] {
+    for (index, byte, next) in [(first, b"a", &b"bc"[..]), (second, b"b", b""), (third, b"c", b"")] {
         let Ok(Done::Received(buffer)) = bench.end(index) else { panic!() };
         assert_eq!(buffer, byte[..]);
+        peer.write_all(next).unwrap();
     }
 }
 
