@@ -11,8 +11,9 @@
 //! * [`shard`] — all logs of one core behind one interface.
 //! * [`verify`] — the whole of a directory that nobody uses, read again and judged.
 //!
-//! The engine starts no thread, reads no clock and calls the kernel only from [`io`]: its owner gives it
-//! completions and the time, and takes operations and events from it.
+//! The engine reads no clock and calls the kernel only from [`io`]: its owner gives it completions and the time,
+//! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
+//! not allowed.
 
 pub mod error;
 pub mod format;
