@@ -31,7 +31,7 @@ use crate::format::frame::Kind;
 use crate::io::{Completion, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, RUN_BYTES, SEAL_AFTER_US};
-use crate::partition::{Partition, TailBatch, Verdict, Watermarks};
+use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
 use crate::types::{LogId, Now, Offset, Ticket};
 
 pub use read::ReadOutcome;
@@ -228,6 +228,14 @@ impl Shard {
             self.reader.forget_segment(log, base);
             let path = crate::segment::path(&self.place.directory, log, base);
             self.checkpointer.remove_after(self.journal.gathering_sequence(), path);
+        }
+    }
+
+    /// Moves the log's start up so far that only what `keep` allows is left, in steps of runs of about a mebibyte.
+    /// Like [`Shard::trim`].
+    pub fn trim_to_fit(&mut self, log: LogId, keep: Keep) {
+        if let Some(start) = self.logs.get(&log).map(|partition| partition.start_to_fit(keep)) {
+            self.trim(log, start);
         }
     }
 
