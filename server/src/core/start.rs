@@ -14,6 +14,7 @@ use std::sync::{Arc, Barrier};
 
 use ringmain_engine::error::OpenError;
 use ringmain_engine::io::Descriptor;
+use ringmain_engine::io::disk::Disk;
 use ringmain_engine::io::driver::{Choice, Driver};
 use ringmain_engine::shard::Shard;
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
@@ -75,6 +76,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     let mut random = Random(seed());
     let opened = open(&OpenConfig {
         directory: config.data_dir.clone(),
+        disk: Disk::Machine,
         shards: cores,
         shard_of,
         node_id: config.node_id,
