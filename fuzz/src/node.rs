@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ringmain_engine::error::OpenError;
 use ringmain_engine::format::batch::{self, CheckedBatch};
 use ringmain_engine::io::disk::{DirectoryLock, Disk};
+use ringmain_engine::limits::Sizes;
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Now, Offset, Ticket};
@@ -62,6 +63,7 @@ impl Node {
             new_cluster_id: [9; 16],
             journal_file_bytes: JOURNAL_FILE_BYTES,
             memory_bytes: MEMORY_BYTES,
+            sizes: Sizes::default(),
         };
         let Opened { shards, lock, .. } = open(&config)?;
         Ok(Node { shards, events: Vec::new(), now: Now::default(), _lock: lock })

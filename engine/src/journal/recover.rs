@@ -66,7 +66,8 @@ impl Window {
         let inside =
             position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            let wanted = length.max(WINDOW_BYTES).next_multiple_of(BLOCK_BYTES);
+            let rest = self.file_bytes.saturating_sub(position).min(WINDOW_BYTES as u64) as usize;
+            let wanted = length.max(rest).next_multiple_of(BLOCK_BYTES);
             self.bytes = disk::read(&self.path, &self.file, position, wanted)?.freeze();
             self.start = position;
         }

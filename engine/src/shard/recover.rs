@@ -13,7 +13,7 @@
 //! runs behind the places its checkpoints know, and the next attempt writes the same again. Because the new
 //! incarnation starts with empty journals, the number of shards may differ from the last run's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ use crate::io::disk::{self, DirectoryLock, Disk};
 use crate::io::{Descriptor, Open, buffer};
 use crate::journal::recover::{End, From, scan};
 use crate::journal::{self, Files, Journal, JournalFile, Position};
-use crate::limits::{BLOCK_BYTES, RUN_BYTES, SEGMENT_BYTES};
+use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
 use crate::segment;
 use crate::types::LogId;
@@ -53,6 +53,7 @@ pub struct OpenConfig {
     pub journal_file_bytes: u64,
     /// Per shard: bytes of frames kept in memory.
     pub memory_bytes: usize,
+    pub sizes: Sizes,
 }
 
 /// An open data directory.
@@ -105,7 +106,7 @@ struct Recovery<'a> {
     config: &'a OpenConfig,
     logs: HashMap<LogId, Partition>,
     /// Segment files written here.
-    dirty: HashMap<PathBuf, Descriptor>,
+    dirty: BTreeMap<PathBuf, Descriptor>,
     /// Files begun after the checkpoints; the journals hold all that is in them.
     unfinished: Vec<PathBuf>,
     /// Directories that such files were removed from.
@@ -130,7 +131,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let mut recovery = Recovery {
         config,
         logs: HashMap::new(),
-        dirty: HashMap::new(),
+        dirty: BTreeMap::new(),
         unfinished: Vec::new(),
         thinned: Vec::new(),
         outdated: Vec::new(),
@@ -299,7 +300,8 @@ impl Recovery<'_> {
         let max_timestamp_ms = header.max_timestamp.get();
         partition.replay(header, TailBatch { base, end, max_timestamp_ms, sequence, bytes });
         self.report.replayed_batches += 1;
-        while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= RUN_BYTES) {
+        let run_bytes = self.config.sizes.run_bytes;
+        while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= run_bytes) {
             self.settle_run(log)?;
         }
         Ok(())
@@ -325,8 +327,7 @@ impl Recovery<'_> {
             self.config.disk.remove(&path)?;
             self.thinned.extend(path.parent().map(Path::to_path_buf));
         }
-        let logs: Vec<LogId> = self.logs.keys().copied().collect();
-        for log in logs {
+        for log in self.logs_in_order() {
             while self.logs.get(&log).is_some_and(|partition| partition.unsettled_since().is_some()) {
                 self.settle_run(log)?;
             }
@@ -336,6 +337,12 @@ impl Recovery<'_> {
             self.drop_trimmed(log)?;
         }
         Ok(())
+    }
+
+    fn logs_in_order(&self) -> Vec<LogId> {
+        let mut logs: Vec<LogId> = self.logs.keys().copied().collect();
+        logs.sort_unstable();
+        logs
     }
 
     /// Removes the segments that end below the log's start.
@@ -353,8 +360,9 @@ impl Recovery<'_> {
     fn settle_run(&mut self, log: LogId) -> Result<(), OpenError> {
         let data = &self.config.directory;
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
-        let (batches, offsets, max_timestamp_ms) = partition.to_settle(RUN_BYTES);
-        if let Some(active) = partition.segments.active().filter(|active| active.position >= SEGMENT_BYTES) {
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.config.sizes.run_bytes);
+        let segment_bytes = self.config.sizes.segment_bytes;
+        if let Some(active) = partition.segments.active().filter(|active| active.position >= segment_bytes) {
             let path = segment::path(data, log, active.base);
             if let Some(file) = &active.file {
                 let table = run::seal(log, active.base, &active.runs, active.position);
@@ -417,7 +425,7 @@ impl Recovery<'_> {
     fn sync(&mut self) -> Result<(), OpenError> {
         let mut directories: Vec<PathBuf> =
             vec![self.config.directory.join("log"), self.config.directory.clone()];
-        for (path, file) in self.dirty.drain() {
+        for (path, file) in std::mem::take(&mut self.dirty) {
             disk::sync(&path, &file)?;
             directories.extend(path.parent().map(Path::to_path_buf));
         }
@@ -461,8 +469,9 @@ impl Recovery<'_> {
                 shard,
                 incarnation,
                 memory_bytes: self.config.memory_bytes,
+                sizes: self.config.sizes,
             };
-            shards.push(Shard::new(place, logs, Journal::new(position, files)));
+            shards.push(Shard::new(place, logs, Journal::new(position, files, self.config.sizes)));
         }
         Ok(shards)
     }

@@ -6,6 +6,7 @@ use super::recover::{self, OpenConfig, Opened, open};
 use super::{ReadOutcome, Shard, ShardEvent};
 use crate::format::record::BatchBuilder;
 use crate::io::disk::{DirectoryLock, Disk};
+use crate::limits::Sizes;
 use crate::types::{LogId, Now, Offset, Ticket};
 
 /// A directory of its own, removed at the end.
@@ -36,6 +37,7 @@ pub(crate) fn config(directory: &Path, shards: u16) -> OpenConfig {
         disk: Disk::Machine,
         journal_file_bytes: 4 << 20,
         memory_bytes: 8 << 20,
+        sizes: Sizes::default(),
     }
 }
 

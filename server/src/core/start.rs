@@ -16,6 +16,7 @@ use ringmain_engine::error::OpenError;
 use ringmain_engine::io::Descriptor;
 use ringmain_engine::io::disk::Disk;
 use ringmain_engine::io::driver::{Choice, Driver};
+use ringmain_engine::limits::Sizes;
 use ringmain_engine::shard::Shard;
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -83,6 +84,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
         new_cluster_id: random.uuid(),
         journal_file_bytes: config.journal_file_bytes,
         memory_bytes: config.memory_bytes as usize,
+        sizes: Sizes::default(),
     })
     .map_err(ServeError::Open)?;
     let Opened { shards, cluster_id, report, lock } = opened;
