@@ -42,22 +42,14 @@ pub enum Disk {
 #[derive(Debug)]
 pub struct DirectoryLock(#[expect(dead_code, reason = "held, not used")] Option<File>);
 
-/// Makes a directory in one that exists; not an error if it exists itself.
-fn make_one_directory(path: &Path) -> Result<(), IoFault> {
-    match DirBuilder::new().mode(0o750).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(fault("make directory", path)(error)),
-        _ => Ok(()),
-    }
-}
-
 impl Disk {
     /// Makes `directory` if it is missing and takes its lock.
     pub fn lock(&self, directory: &Path) -> Result<DirectoryLock, OpenError> {
+        self.make_directory(directory)?;
         #[cfg(feature = "sim")]
         if let Disk::Simulated(_) = self {
             return Ok(DirectoryLock(None));
         }
-        self.make_directory(directory)?;
         let path = directory.join("lock");
         let file = OpenOptions::new()
             .create(true)
@@ -100,6 +92,20 @@ impl Disk {
             return disk.make_directory(path).map_err(fault("make directory", path));
         }
         fs::create_dir_all(path).map_err(fault("make directory", path))
+    }
+
+    /// Makes a directory in one that exists; not an error if it exists itself.
+    fn make_one_directory(&self, path: &Path) -> Result<(), IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.make_one_directory(path).map_err(fault("make directory", path));
+        }
+        match DirBuilder::new().mode(0o750).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(fault("make directory", path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Names in a directory, sorted; a directory that does not exist has none.
@@ -209,6 +215,11 @@ impl Disk {
                 assert!(buffer.is_empty() && buffer.capacity() >= length);
                 read_into(nameless, &file, position, length, buffer).map(Done::Read).map_err(errno)
             }
+            #[cfg(feature = "sim")]
+            Op::Write { file: Descriptor::Simulated(file), position, data, durable } => {
+                let written = file.put(position, data, durable);
+                written.map(|()| Done::Written).map_err(|error| errno(fault("write", nameless)(error)))
+            }
             Op::Write { file, position, data, durable } => {
                 let written = write(nameless, &file, position, &data);
                 let synced = written.and_then(|()| if durable { sync(nameless, &file) } else { Ok(()) });
@@ -216,7 +227,9 @@ impl Disk {
             }
             Op::Sync { file } => sync(nameless, &file).map(|()| Done::Synced).map_err(errno),
             Op::Open { path, how } => self.open(&path, how).map(Done::Opened).map_err(errno),
-            Op::MakeDirectory { path } => make_one_directory(&path).map(|()| Done::Finished).map_err(errno),
+            Op::MakeDirectory { path } => {
+                self.make_one_directory(&path).map(|()| Done::Finished).map_err(errno)
+            }
             Op::Rename { from, to } => self.rename(&from, &to).map(|()| Done::Finished).map_err(errno),
             Op::Remove { path } => self.remove(&path).map(|()| Done::Finished).map_err(errno),
             Op::RemoveDirectory { path } => {
@@ -253,10 +266,6 @@ pub fn length(path: &Path, file: &Descriptor) -> Result<u64, IoFault> {
 
 /// Reads up to `length` bytes at `position`; fewer only at the end of the file. Both are whole blocks.
 pub fn read(path: &Path, file: &Descriptor, position: u64, length: usize) -> Result<BytesMut, IoFault> {
-    #[cfg(feature = "sim")]
-    if let Descriptor::Simulated(file) = file {
-        return file.read(position, length).map_err(fault_at("read", path, position));
-    }
     read_into(path, file, position, length, buffer::aligned(length))
 }
 
@@ -267,6 +276,10 @@ fn read_into(
     length: usize,
     mut bytes: BytesMut,
 ) -> Result<BytesMut, IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.read(position, length, bytes).map_err(fault_at("read", path, position));
+    }
     bytes.resize(length, 0);
     let mut filled = 0;
     let file = as_file(file).map_err(fault("read", path))?;

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Open, buffer};
+use super::Open;
 
 /// What a device writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -84,6 +84,8 @@ struct State {
     /// Operations so far, and troubles that came.
     operations: u64,
     troubles: u64,
+    /// Whether one came since [`SimulatedDisk::take_troubled`].
+    troubled: bool,
     /// Where lost and misdirected writes should have gone: what rot may be found in.
     rotten: Vec<PathBuf>,
 }
@@ -223,6 +225,7 @@ impl State {
         let Some(due) = due else { return Ok(None) };
         let plan = self.plans.remove(due);
         self.troubles += 1;
+        self.troubled = true;
         match plan.trouble {
             Trouble::Fails { errno, for_good } => {
                 if for_good {
@@ -294,6 +297,10 @@ impl SimulatedDisk {
     pub(super) fn open(&self, path: &Path, how: Open) -> Result<SimulatedFile, Error> {
         let mut state = self.state();
         state.begin(Class::Name)?;
+        if path == Path::new(".") && how == Open::Directory {
+            let inode = state.new_inode(Some(PathBuf::new()));
+            return Ok(SimulatedFile { disk: self.clone(), inode });
+        }
         let inode = match (state.seen.get(path), how) {
             (Some(Node::Directory(inode)), Open::Directory) => *inode,
             (Some(Node::File(inode)), Open::Read | Open::ReadWrite) => *inode,
@@ -324,6 +331,13 @@ impl SimulatedDisk {
         }
         state.name(Naming::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
+    }
+
+    pub(super) fn make_one_directory(&self, path: &Path) -> Result<(), Error> {
+        if !self.state().is_directory(parent(path)) {
+            return Err(os(libc::ENOENT));
+        }
+        self.make_directory(path)
     }
 
     /// Not an error if it does not exist.
@@ -364,6 +378,7 @@ impl SimulatedDisk {
         let mut state = self.state();
         state.plans.clear();
         state.broken = None;
+        state.troubled = false;
     }
 
     /// Cuts the power and turns it on again. `survives` is asked for each thing that no sync covers.
@@ -402,6 +417,7 @@ impl SimulatedDisk {
         state.off = false;
         state.plans.clear();
         state.broken = None;
+        state.troubled = false;
     }
 
     /// Whether the power is cut.
@@ -413,6 +429,18 @@ impl SimulatedDisk {
     pub fn counts(&self) -> (u64, u64) {
         let state = self.state();
         (state.operations, state.troubles)
+    }
+
+    /// Whether anything has gone wrong since the last call of this.
+    pub fn take_troubled(&self) -> bool {
+        let mut state = self.state();
+        std::mem::take(&mut state.troubled) || state.broken.is_some() || state.off
+    }
+
+    /// The same, but goes on remembering.
+    pub fn has_troubled(&self) -> bool {
+        let state = self.state();
+        state.troubled || state.broken.is_some() || state.off
     }
 
     /// Files that lost or misdirected writes should have changed, since the last call.
@@ -465,10 +493,9 @@ impl SimulatedFile {
         Ok(state.inodes.get(&self.inode).map_or(0, |file| file.seen.len() as u64))
     }
 
-    pub(super) fn read(&self, position: u64, length: usize) -> Result<BytesMut, Error> {
+    pub(super) fn read(&self, position: u64, length: usize, mut bytes: BytesMut) -> Result<BytesMut, Error> {
         let mut state = self.disk.state();
         state.begin(Class::Read)?;
-        let mut bytes = buffer::aligned(length);
         if let Some(file) = state.inodes.get(&self.inode) {
             let start = file.seen.len().min(position as usize);
             let end = file.seen.len().min(start + length);
@@ -519,8 +546,17 @@ impl SimulatedFile {
 
     pub(super) fn sync(&self) -> Result<(), Error> {
         let mut state = self.disk.state();
-        state.begin(Class::Sync)?;
-        let Some(inode) = state.inodes.get_mut(&self.inode) else { return Ok(()) };
+        let was_off = state.off;
+        let begun = state.begin(Class::Sync);
+        let off = state.off;
+        let Some(inode) = state.inodes.get_mut(&self.inode) else { return begun.map(|_| ()) };
+        if let Err(error) = begun {
+            // As Linux does: what could not be written is clean now, still seen, and will never be written.
+            if !was_off && !off {
+                inode.pending.retain(|change| matches!(change, Change::Write { whole: true, .. }));
+            }
+            return Err(error);
+        }
         inode.sync();
         let Some(directory) = inode.path.clone() else { return Ok(()) };
         let pending = std::mem::take(&mut state.pending);
