@@ -178,10 +178,14 @@ fn superblock(config: &OpenConfig) -> Result<(Superblock, Descriptor, bool), Ope
             return Err(Damage { path, position: 0, what }.into());
         }
     }
+    // It appears whole or not at all, before anything else does: a crash here leaves an empty directory.
+    let mut superblock = Superblock::new(config.new_cluster_id, config.node_id);
+    let (block, position) = superblock.block();
+    let mut bytes = vec![0; 2 * BLOCK_BYTES];
+    bytes[position as usize..][..BLOCK_BYTES].copy_from_slice(&block);
+    config.disk.replace(&config.directory, "superblock", &bytes)?;
     let file = config.disk.open(&path, Open::ReadWrite)?;
-    disk::write_zeros(&path, &file, 2 * BLOCK_BYTES as u64)?;
-    config.disk.sync_directory(&config.directory)?;
-    Ok((Superblock::new(config.new_cluster_id, config.node_id), file, true))
+    Ok((superblock, file, true))
 }
 
 fn write_superblock(

@@ -103,20 +103,20 @@ impl World {
         let what = match self.prng.below(4) {
             0..=1 => {
                 let bit = self.prng.below(8);
-                self.disk.spoil(&path, |bytes| bytes[at] ^= 1 << bit);
+                self.disk.spoil(&path, |bytes| bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit));
                 "a flipped bit"
             }
             2 => {
                 self.disk
-                    .spoil(&path, |bytes| bytes[sector..].iter_mut().take(SECTOR_BYTES).for_each(|b| *b = 0));
+                    .spoil(&path, |bytes| bytes.iter_mut().skip(sector).take(SECTOR_BYTES).for_each(|b| *b = 0));
                 "a sector of zeros"
             }
             _ => {
                 let from = self.prng.below(used as u64) as usize / SECTOR_BYTES * SECTOR_BYTES;
                 self.disk.spoil(&path, |bytes| {
                     let end = (from + SECTOR_BYTES).min(bytes.len());
-                    let other = bytes[from..end].to_vec();
-                    bytes[sector..].iter_mut().zip(other).for_each(|(to, from)| *to = from);
+                    let other = bytes.get(from..end).unwrap_or_default().to_vec();
+                    bytes.iter_mut().skip(sector).zip(other).for_each(|(to, from)| *to = from);
                 });
                 "a sector with the bytes of another"
             }

@@ -255,8 +255,10 @@ fn recovered_shard(
     match best {
         Some(best) => *logs = best,
         None => {
-            let differ =
-                touched.iter().find(|log| !logs.get(log).is_some_and(|known| known.is(found(**log))));
+            let differ = touched.iter().find(|log| match logs.get(log) {
+                Some(known) => !known.is(found(**log)),
+                None => found(**log).is_some(),
+            });
             let what = differ.map(|log| {
                 let known = logs.get(log).map(|known| (known.start, known.end));
                 format!("{log:?} was acknowledged as {known:?}, found {:?}", found(*log))
