@@ -43,9 +43,21 @@ pub enum Disk {
 pub struct DirectoryLock(#[expect(dead_code, reason = "held, not used")] Option<File>);
 
 impl Disk {
-    /// Makes `directory` if it is missing and takes its lock.
+    /// Makes `directory` if it is missing, durably, and takes its lock.
     pub fn lock(&self, directory: &Path) -> Result<DirectoryLock, OpenError> {
+        // What was made a moment ago by a process that was killed may not be durable, so it is synced every time.
+        let named = |part: &&Path| !part.as_os_str().is_empty();
+        let missing = directory.ancestors().skip(1).filter(named).take_while(|part| !self.exists(part));
+        let made: Vec<&Path> = std::iter::once(directory).chain(missing).collect();
         self.make_directory(directory)?;
+        for part in made {
+            let parent = part.parent().filter(named).unwrap_or(Path::new("."));
+            match self.sync_directory(parent) {
+                // Whoever may not look into it did not make the entry either.
+                Err(fault) if fault.source.kind() == ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
+        }
         #[cfg(feature = "sim")]
         if let Disk::Simulated(_) = self {
             return Ok(DirectoryLock(None));

@@ -103,12 +103,15 @@ impl World {
         let what = match self.prng.below(4) {
             0..=1 => {
                 let bit = self.prng.below(8);
-                self.disk.spoil(&path, |bytes| bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit));
+                self.disk.spoil(&path, |bytes| {
+                    bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit)
+                });
                 "a flipped bit"
             }
             2 => {
-                self.disk
-                    .spoil(&path, |bytes| bytes.iter_mut().skip(sector).take(SECTOR_BYTES).for_each(|b| *b = 0));
+                self.disk.spoil(&path, |bytes| {
+                    bytes.iter_mut().skip(sector).take(SECTOR_BYTES).for_each(|b| *b = 0)
+                });
                 "a sector of zeros"
             }
             _ => {
