@@ -290,6 +290,8 @@ impl Shard {
             unreachable!("a completion for work that nobody began")
         };
         match (work, completion.result) {
+            // Once the shard has failed nothing is acknowledged, not even what happened to succeed.
+            (Work::Frame, Ok(_)) if self.failed.is_some() => {}
             (Work::Frame, Ok(_)) => {
                 let frame = self.journal.written();
                 self.durable(frame);
