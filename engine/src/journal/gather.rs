@@ -128,7 +128,9 @@ impl Gathering {
 
     /// Takes the frame, leaving the rest of the chunk for the next.
     pub fn take(&mut self) -> Gathered {
-        self.reserve(0);
+        if self.frame.bytes.is_empty() {
+            self.reserve(0); // room for the header of a frame without entries
+        }
         let mut frame = std::mem::take(&mut self.frame);
         let end = frame.padded_bytes();
         let used = frame.bytes.len();
@@ -148,6 +150,24 @@ impl Gathering {
         }
         if frame.bytes.is_empty() {
             frame.bytes.resize(HEADER_BYTES, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_may_fill_its_chunk_to_the_last_byte() {
+        for left in 0..64 {
+            let mut gathering = Gathering::new(Sizes { chunk_bytes: 8192, ..Sizes::default() });
+            let first = vec![1; 8192 - HEADER_BYTES - ENTRY_BYTES - 8 - left];
+            gathering.push(Kind::Batch, LogId(1), 0, 0, &first);
+            if !gathering.is_full_for(0) {
+                gathering.push(Kind::Trim, LogId(1), 1, 0, &[]);
+            }
+            assert_eq!(gathering.take().padded_bytes(), 8192);
         }
     }
 }
