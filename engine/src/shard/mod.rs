@@ -211,6 +211,12 @@ impl Shard {
         Ok(())
     }
 
+    /// Asks to be told, by [`ShardEvent::Appended`] with this ticket, when everything called before is on the
+    /// device: creations, deletions, trims.
+    pub fn sync(&mut self, ticket: Ticket) {
+        self.journal.promise(Promise { ticket, log: LogId(0), base_offset: 0, duplicate: true });
+    }
+
     /// Whether so much waits for the device that the owner should take no more input for now.
     pub fn is_full(&self) -> bool {
         self.journal.waiting_bytes() > JOURNAL_WAITING_BYTES_MAX
