@@ -16,6 +16,7 @@ use super::{Shard, Work};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open};
 use crate::limits::SETTLES_IN_FLIGHT_MAX;
+use crate::planted::{Bug, planted};
 use crate::segment;
 use crate::types::{LogId, Offset};
 
@@ -125,6 +126,9 @@ impl Shard {
             max_timestamp_ms,
             &batches,
         );
+        if planted(Bug::SettledBeforeWritten) {
+            partition.settled(place.end_offset.get());
+        }
         let op = Op::Write { file, position, data: bytes, durable: false };
         self.settle_with(Job { log, step: Step::Write { place, end_position } }, op);
     }

@@ -410,6 +410,7 @@ impl World {
         let clock = std::mem::take(&mut self.clock);
         let disk = self.config.disk.clone();
         clock.abandon(&disk, &mut self.prng);
+        let off = off || self.disk.is_off();
         self.faults += u64::from(choice >= 2);
         if off || choice >= 4 {
             self.cut_power();
