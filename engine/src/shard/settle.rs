@@ -143,10 +143,6 @@ impl Shard {
         self.settler.in_flight -= 1;
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
-        let done = match result {
-            Ok(done) => done,
-            Err(fault) => return self.fail("write a segment", directory, fault),
-        };
         let Some(partition) = self.logs.get_mut(&job.log) else {
             // Deleted meanwhile: take back what this step may have made.
             if let Step::Open { base } = job.step {
@@ -154,6 +150,10 @@ impl Shard {
             }
             self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
             return;
+        };
+        let done = match result {
+            Ok(done) => done,
+            Err(fault) => return self.fail("write a segment", directory, fault),
         };
         match (job.step, done) {
             (Step::MakeDirectory, _) => {
