@@ -180,6 +180,8 @@ impl World {
 
     fn started(&mut self, opened: Opened) -> Result<(), String> {
         let Opened { shards, report, .. } = opened;
+            eprintln!("STARTED {report:?}");
+        }
         self.trace.note(report.frames_count);
         self.disk.heal();
         let all: Vec<LogId> = shards.iter().flat_map(Shard::logs).collect();
@@ -193,7 +195,7 @@ impl World {
         self.reading.clear();
         self.read_everything()?;
         for (log, known) in self.model.logs.clone() {
-            for again in known.producers.values().flatten() {
+            for again in known.producers.values().flat_map(|producer| producer.known()) {
                 if self.prng.percent(20) {
                     self.send_again(log, again)?;
                 }
