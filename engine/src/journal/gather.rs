@@ -122,7 +122,9 @@ impl Gathering {
 
     /// Takes the frame, leaving the rest of the chunk for the next.
     pub fn take(&mut self) -> Gathered {
-        self.reserve(0);
+        if self.frame.bytes.is_empty() {
+            self.reserve(0); // a frame without entries needs its header all the same
+        }
         let mut frame = std::mem::take(&mut self.frame);
         let end = frame.padded_bytes();
         let used = frame.bytes.len();
@@ -142,6 +144,43 @@ impl Gathering {
         }
         if frame.bytes.is_empty() {
             frame.bytes.resize(HEADER_BYTES, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::BLOCK_BYTES;
+
+    fn entry(gathering: &mut Gathering, length: usize) {
+        gathering.push(Kind::Create, LogId(1), 0, 0, &vec![7; length]);
+    }
+
+    #[test]
+    fn a_frame_may_end_anywhere_in_its_last_block() {
+        for length in CHUNK_BYTES..CHUNK_BYTES + BLOCK_BYTES {
+            let mut gathering = Gathering::default();
+            entry(&mut gathering, length);
+            let frame = gathering.take();
+            assert_eq!(frame.bytes.len(), HEADER_BYTES + ENTRY_BYTES + length);
+            assert!(gathering.is_empty());
+        }
+    }
+
+    #[test]
+    fn frames_fill_a_chunk_to_its_last_byte() {
+        for length in (1..2 * BLOCK_BYTES).step_by(7) {
+            let mut gathering = Gathering::default();
+            let (mut entries, mut taken) = (0, 0);
+            for _ in 0..2 * CHUNK_BYTES / length.max(BLOCK_BYTES) {
+                if gathering.is_full_for(length) {
+                    taken += gathering.take().entries_count;
+                }
+                entry(&mut gathering, length);
+                entries += 1;
+            }
+            assert_eq!(taken + gathering.take().entries_count, entries);
         }
     }
 }
