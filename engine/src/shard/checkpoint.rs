@@ -159,8 +159,11 @@ impl Shard {
 
     /// One step is done.
     pub(super) fn checkpoint_step(&mut self, result: Result<Done, Fault>) {
+        let syncing = matches!(self.checkpointer.phase, Phase::Syncing { .. });
         let done = match result {
             Ok(done) => done,
+            // The directory of a log that was deleted meanwhile: nothing of it needs to last.
+            Err(fault) if syncing && fault.errno == libc::ENOENT => Done::Finished,
             Err(fault) => return self.fail("write a checkpoint", self.path(""), fault),
         };
         let phase = std::mem::take(&mut self.checkpointer.phase);

@@ -227,6 +227,7 @@ impl Shard {
         for base in partition.segments.drop_below(partition.marks().start, idle) {
             self.reader.forget_segment(log, base);
             let path = crate::segment::path(&self.place.directory, log, base);
+            self.settler.forget(&path);
             self.checkpointer.remove_after(self.journal.gathering_sequence(), path);
         }
     }
@@ -243,10 +244,12 @@ impl Shard {
         let sequence = self.journal.gathering_sequence();
         for segment in partition.segments.list() {
             let path = crate::segment::path(&self.place.directory, partition.id, segment.base);
+            self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
         if partition.segments.has_directory {
             let path = crate::segment::directory(&self.place.directory, partition.id);
+            self.settler.forget(&path);
             self.checkpointer.remove_directory_after(sequence, path);
         }
     }

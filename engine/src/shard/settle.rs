@@ -10,7 +10,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Shard, Work};
 use crate::format::run::{self, RunPlace};
@@ -39,6 +39,12 @@ impl Settler {
 
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight == 0
+    }
+
+    /// What is to be removed needs no sync, and is not to be kept open for one.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.dirty_files.remove(path);
+        self.dirty_directories.remove(path);
     }
 
     /// Takes what a checkpoint must sync.
@@ -139,10 +145,6 @@ impl Shard {
         self.settler.in_flight -= 1;
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
-        let done = match result {
-            Ok(done) => done,
-            Err(fault) => return self.fail("write a segment", directory, fault),
-        };
         let Some(partition) = self.logs.get_mut(&job.log) else {
             // Deleted meanwhile: take back what this step may have made.
             if let Step::Open { base } = job.step {
@@ -150,6 +152,10 @@ impl Shard {
             }
             self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
             return;
+        };
+        let done = match result {
+            Ok(done) => done,
+            Err(fault) => return self.fail("write a segment", directory, fault),
         };
         match (job.step, done) {
             (Step::MakeDirectory, _) => {
