@@ -24,6 +24,8 @@ mod retention;
 pub mod settings;
 mod start;
 mod state_log;
+#[cfg(test)]
+mod tests;
 pub mod topic_config;
 mod topology;
 
@@ -55,7 +57,7 @@ const INTERNAL: u64 = u64::MAX;
 #[derive(Debug)]
 enum Pending {
     Seek(logs::Seek),
-    QueueRead(LogId),
+    QueueRead(LogId, queues::Life),
     GroupWrite(groups::StateWrite),
     CatalogWrite(topology::Decided),
     /// A state record nobody waits for.
