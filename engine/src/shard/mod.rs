@@ -216,7 +216,8 @@ impl Shard {
     }
 
     /// Moves the log's start up to `start` (never down, never above what is durable). Durable with the next
-    /// frame; segments that end below it are removed.
+    /// frame, or with a checkpoint before it; segments that end below it are removed. So whatever makes the
+    /// records below superfluous must be durable already.
     pub fn trim(&mut self, log: LogId, start: Offset) {
         let Some(partition) = self.logs.get_mut(&log) else { return };
         if !partition.trim(start) {

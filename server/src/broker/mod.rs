@@ -32,7 +32,7 @@ mod topology;
 use std::collections::HashMap;
 
 use ringmain_engine::shard::{Shard, ShardEvent};
-use ringmain_engine::types::{LogId, Now, Ticket};
+use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
 use catalog::{CATALOG_LOG, Catalog, group_log, shard_of};
 use command::{Answer, Command, Event, Request, SessionId};
@@ -60,6 +60,8 @@ enum Pending {
     QueueRead(LogId, queues::Life),
     GroupWrite(groups::StateWrite),
     CatalogWrite(topology::Decided),
+    /// A snapshot in this log; what is before this offset goes when it is durable.
+    Snapshot(LogId, Offset),
     /// A state record nobody waits for.
     Nobody,
 }

@@ -9,7 +9,7 @@ use ringmain_engine::io::{Op, Token};
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use ringmain_engine::types::{LogId, Now};
 
-use super::catalog::{CATALOG_LOG, CatalogRequest, records_log, shard_of};
+use super::catalog::{CATALOG_LOG, CatalogRequest, shard_of};
 use super::command::{Command, Consumer, Event, Request, SessionId, Start};
 use super::settings::Settings;
 use super::{Broker, Outcome, replay_catalog};
@@ -161,4 +161,17 @@ fn a_read_for_readers_who_left_is_not_taken_for_that_of_those_who_came() {
         _ => None,
     });
     assert_eq!(delivered.collect::<Vec<_>>(), vec![(3, 1)]);
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_what_was_before_it_when_it_is_durable() {
+    let scratch = Scratch::new("snapshot");
+    let mut rig = Rig::open(&scratch.0);
+    rig.create("topic");
+    let before = rig.broker.shard().marks(CATALOG_LOG).unwrap();
+    rig.broker.append_snapshot(CATALOG_LOG, &[b"snapshot".to_vec()]);
+    rig.commit();
+    assert_eq!(rig.broker.shard().marks(CATALOG_LOG).unwrap().start, before.start);
+    rig.finish();
+    assert_eq!(rig.broker.shard().marks(CATALOG_LOG).unwrap().start, before.end);
 }
