@@ -346,3 +346,26 @@ fn a_second_process_is_refused() {
     let _rig = Rig::open(&scratch.0, 1);
     assert!(matches!(open(&config(&scratch.0, 1)), Err(OpenError::InUse(_))));
 }
+
+#[test]
+fn a_checkpoint_does_without_what_was_deleted_since_the_last() {
+    let scratch = Scratch::new("deleted");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    rig.shard(OTHER).create(OTHER);
+    let value = vec![7; 100_000];
+    for request in 0..15 {
+        rig.append(LOG, &value, request);
+        rig.settle();
+    }
+    assert!(segment::directory(&scratch.0, LOG).exists());
+    assert_eq!(rig.shards[0].counts().checkpoints, 0);
+    rig.shard(LOG).delete(LOG);
+    for request in 15..60 {
+        rig.append(OTHER, &value, request);
+        rig.settle();
+    }
+    assert!(!segment::directory(&scratch.0, LOG).exists());
+    assert_eq!(rig.shards[0].failure(), None);
+    assert!(rig.shards[0].counts().checkpoints > 0);
+}

@@ -12,6 +12,7 @@ use ringmain_engine::shard::{ReadOutcome, Refused};
 use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
 use super::command::{AppendError, Event, ReadData, ReadError, SeekTo, SessionId, Sought};
+use super::queues::Life;
 use super::{Broker, Pending, compression};
 
 /// Bytes a seek reads at a time.
@@ -65,7 +66,7 @@ enum Goal {
 #[derive(Clone, Copy, Debug)]
 enum Whose {
     Session(SessionId, u64),
-    Queue(u32),
+    Queue(Life, u32),
 }
 
 /// The engine's words in the broker's.
@@ -144,8 +145,8 @@ impl Broker {
         self.begin_seek(log, to, Whose::Session(from, ticket));
     }
 
-    pub(super) fn queue_seek(&mut self, log: LogId, key: u32, to: SeekTo) {
-        self.begin_seek(log, to, Whose::Queue(key));
+    pub(super) fn queue_seek(&mut self, log: LogId, life: Life, key: u32, to: SeekTo) {
+        self.begin_seek(log, to, Whose::Queue(life, key));
     }
 
     fn begin_seek(&mut self, log: LogId, to: SeekTo, whose: Whose) {
@@ -200,7 +201,7 @@ impl Broker {
     fn sought(&mut self, log: LogId, whose: Whose, result: Result<Sought, ReadError>) {
         match whose {
             Whose::Session(session, ticket) => self.answer(session, ticket, Event::Sought(result)),
-            Whose::Queue(key) => self.queues.on_sought(log, key, result),
+            Whose::Queue(life, key) => self.queues.on_sought(log, life, key, result),
         }
     }
 
@@ -209,7 +210,7 @@ impl Broker {
         let result = self.noted(result);
         match self.pending.remove(&request) {
             Some(Pending::Seek(seek)) => self.seek_read(seek, result),
-            Some(Pending::QueueRead(log)) => self.queue_read(log, result, now),
+            Some(Pending::QueueRead(log, life)) => self.queue_read(log, life, result, now),
             _ => {}
         }
     }

@@ -24,13 +24,15 @@ mod retention;
 pub mod settings;
 mod start;
 mod state_log;
+#[cfg(test)]
+mod tests;
 pub mod topic_config;
 mod topology;
 
 use std::collections::HashMap;
 
 use ringmain_engine::shard::{Shard, ShardEvent};
-use ringmain_engine::types::{LogId, Now, Ticket};
+use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
 use catalog::{CATALOG_LOG, Catalog, group_log, shard_of};
 use command::{Answer, Command, Event, Request, SessionId};
@@ -55,9 +57,11 @@ const INTERNAL: u64 = u64::MAX;
 #[derive(Debug)]
 enum Pending {
     Seek(logs::Seek),
-    QueueRead(LogId),
+    QueueRead(LogId, queues::Life),
     GroupWrite(groups::StateWrite),
     CatalogWrite(topology::Decided),
+    /// A snapshot in this log; what is before this offset goes when it is durable.
+    Snapshot(LogId, Offset),
     /// A state record nobody waits for.
     Nobody,
 }

@@ -177,6 +177,7 @@ impl Broker {
                 self.remove_queue(*log);
                 self.shard.delete(*log);
                 self.shard.delete(settlements_of(*log));
+                self.state_logs.forget(settlements_of(*log));
                 self.wake_watchers(*log);
             }
         }
