@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 pub use files::{Files, JournalFile, file_name};
-pub use gather::{Gathered, Gathering, Piece, Promise};
+pub use gather::{Gathered, Gathering, Piece, Promise, Promised};
 
 use crate::format::crc::crc32c;
 use crate::format::frame::{self, FrameHeader, HEADER_BYTES, Kind};

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
 use crate::io::{Completion, Fault, Op, Token};
-use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
+use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise, Promised};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, RUN_BYTES, SEAL_AFTER_US};
 use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
 use crate::types::{LogId, Now, Offset, Ticket};
@@ -44,6 +44,8 @@ pub const TOKEN_SPACE: u16 = 0;
 pub enum ShardEvent {
     /// The batch appended with this ticket is on the device.
     Appended { ticket: Ticket, base_offset: Offset, log_start: Offset, duplicate: bool },
+    /// The log trimmed with this ticket begins at `start`, also after a crash.
+    Trimmed { ticket: Ticket, start: Offset },
     /// A read that could not be answered at once.
     Read { ticket: Ticket, outcome: ReadOutcome },
     /// More of the log can be read.
@@ -195,14 +197,16 @@ impl Shard {
             Verdict::Fenced => return Err(Refused::FencedProducer),
             Verdict::Duplicate(base_offset) => {
                 // The first copy may not be durable yet; the next frame is behind it in any case.
-                self.journal.promise(Promise { ticket, log, base_offset, duplicate: true });
+                let about = Promised::Append { base_offset, duplicate: true };
+                self.journal.promise(Promise { ticket, log, about });
                 return Ok(());
             }
         }
         let offsets = partition.append(header);
         let max_timestamp_ms = header.max_timestamp.get();
         let piece = Piece { log, base: offsets.start, end: offsets.end, max_timestamp_ms, bytes: 0..0 };
-        let promise = Promise { ticket, log, base_offset: offsets.start, duplicate: false };
+        let about = Promised::Append { base_offset: offsets.start, duplicate: false };
+        let promise = Promise { ticket, log, about };
         self.journal.push_batch(piece, partition.leader_epoch, batch.bytes(), promise);
         self.counts.appended_batches += 1;
         self.counts.appended_records += u64::from(header.records_count.get().max(0) as u32);
@@ -237,6 +241,19 @@ impl Shard {
         if let Some(start) = self.logs.get(&log).map(|partition| partition.start_to_fit(keep)) {
             self.trim(log, start);
         }
+    }
+
+    /// Trims like [`Shard::trim`]; [`ShardEvent::Trimmed`] with this ticket says when that is durable, whether the
+    /// log's start was moved now or earlier.
+    pub fn trim_and_tell(&mut self, log: LogId, start: Offset, ticket: Ticket) -> Result<(), Refused> {
+        if self.failed.is_some() {
+            return Err(Refused::Failed);
+        }
+        self.trim(log, start);
+        let start = self.logs.get(&log).ok_or(Refused::UnknownLog)?.marks().start;
+        // An earlier trim may not be durable yet; the next frame is behind it in any case.
+        self.journal.promise(Promise { ticket, log, about: Promised::Trim { start } });
+        Ok(())
     }
 
     fn remove_later(&mut self, partition: &Partition) {
@@ -374,9 +391,14 @@ impl Shard {
             }
         }
         for promise in &frame.promises {
-            let log_start = self.logs.get(&promise.log).map_or(0, |partition| partition.marks().start);
-            let Promise { ticket, base_offset, duplicate, .. } = *promise;
-            self.events.push_back(ShardEvent::Appended { ticket, base_offset, log_start, duplicate });
+            let Promise { ticket, log, about } = *promise;
+            self.events.push_back(match about {
+                Promised::Append { base_offset, duplicate } => {
+                    let log_start = self.logs.get(&log).map_or(0, |partition| partition.marks().start);
+                    ShardEvent::Appended { ticket, base_offset, log_start, duplicate }
+                }
+                Promised::Trim { start } => ShardEvent::Trimmed { ticket, start },
+            });
         }
         for log in &touched {
             self.events.push_back(ShardEvent::Advanced { log: *log });

@@ -1,4 +1,4 @@
-//! Commands about plain logs: append, read, watch, seek.
+//! Commands about plain logs: append, read, watch, seek, trim.
 //!
 //! In: commands and what the engine answers. Out: events. Never: looks at a record, except to find the one that
 //! a seek by time is after.
@@ -138,6 +138,30 @@ impl Broker {
         for (session, ticket) in self.watches.take(log) {
             self.answer(session, ticket, Event::Readable);
         }
+    }
+
+    /// Answered by the engine once it is durable, unless refused.
+    pub(super) fn trim(&mut self, from: SessionId, ticket: u64, log: LogId, before: Option<Offset>) {
+        let trimmed = self.begin_trim(log, before, Ticket { owner: from.pack(), request: ticket });
+        if let Err(error) = trimmed {
+            self.answer(from, ticket, Event::Trimmed(Err(error)));
+        }
+    }
+
+    fn begin_trim(&mut self, log: LogId, before: Option<Offset>, ticket: Ticket) -> Result<(), ReadError> {
+        let topic = self.catalog.topic_of(log).ok_or(ReadError::UnknownLog)?;
+        if topic.is_settled() {
+            return Err(ReadError::SettledLog);
+        }
+        let marks = self.shard.marks(log).ok_or(ReadError::UnknownLog)?;
+        let start = before.unwrap_or(marks.durable);
+        if start > marks.durable {
+            return Err(ReadError::OutOfRange { log_start: marks.start, high_watermark: marks.durable });
+        }
+        self.shard.trim_and_tell(log, start, ticket).map_err(|refused| match refused {
+            Refused::UnknownLog => ReadError::UnknownLog,
+            Refused::Failed | Refused::OutOfOrderSequence | Refused::FencedProducer => ReadError::Storage,
+        })
     }
 
     pub(super) fn seek(&mut self, from: SessionId, ticket: u64, log: LogId, to: SeekTo) {

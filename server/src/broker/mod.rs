@@ -106,6 +106,7 @@ pub fn core_of(command: &Command, cores: u16) -> u16 {
         | Command::Read { log, .. }
         | Command::Unwatch { log }
         | Command::Seek { log, .. }
+        | Command::Trim { log, .. }
         | Command::Subscribe { log, .. }
         | Command::SetLimit { log, .. }
         | Command::Sent { log, .. }
@@ -179,6 +180,7 @@ impl Broker {
             }
             Command::Unwatch { log } => self.watches.remove(log, from, ticket),
             Command::Seek { log, to } => self.seek(from, ticket, log, to),
+            Command::Trim { log, before } => self.trim(from, ticket, log, before),
             Command::Catalog(asked) => self.change_catalog(from, ticket, asked),
             Command::Group { group, request } => self.group(from, ticket, &group, request, now),
             Command::ListGroups { .. } => self.answer(from, ticket, Event::Groups(self.groups.list())),
@@ -203,6 +205,9 @@ impl Broker {
                         let to = SessionId::unpack(ticket.owner);
                         self.answer(to, ticket.request, Event::Appended(Ok(appended)));
                     }
+                }
+                ShardEvent::Trimmed { ticket, start } => {
+                    self.answer(SessionId::unpack(ticket.owner), ticket.request, Event::Trimmed(Ok(start)));
                 }
                 ShardEvent::Read { ticket, outcome } if ticket.owner == INTERNAL => {
                     self.internal_read(ticket.request, logs::outcome_of(outcome), now);
