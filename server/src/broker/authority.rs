@@ -3,6 +3,8 @@
 //! In: requests of front ends. Out: the changes that carry them out, or why not. It decides on a catalog that
 //! already shows every change it has decided, so two requests in flight cannot both take one name.
 
+use std::collections::BTreeMap;
+
 use ringmain_engine::types::LogId;
 
 use super::catalog::{
@@ -69,15 +71,11 @@ impl Authority {
                 let partitions = self.new_logs(self.check_added_partitions(&name, total)?);
                 changes.push(Change::PartitionsAdded { name, partitions });
             }
-            CatalogRequest::SetConfigs { name, configs } => {
+            CatalogRequest::SetConfigs { name, configs } => changes.extend(self.set_configs(name, configs)?),
+            CatalogRequest::ChangeConfigs { name, changes: asked } => {
                 let topic = self.decided.topic(&name).ok_or(CatalogError::NotFound)?;
-                if topic.is_settled() {
-                    return Err(CatalogError::InvalidConfig(DECLARED_SETTINGS.to_string()));
-                }
-                topic_config::check(&configs).map_err(CatalogError::InvalidConfig)?;
-                if topic.configs != configs {
-                    changes.push(Change::ConfigsSet { name, configs });
-                }
+                let configs = topic_config::merged(&topic.configs, &asked);
+                changes.extend(self.set_configs(name, configs)?);
             }
             CatalogRequest::DeclareExchange(exchange) => changes.extend(self.declare(exchange)?),
             CatalogRequest::DeleteExchange { name, if_unused } => {
@@ -169,6 +167,19 @@ impl Authority {
         Ok(added)
     }
 
+    fn set_configs(
+        &self,
+        name: String,
+        configs: BTreeMap<String, String>,
+    ) -> Result<Option<Change>, CatalogError> {
+        let topic = self.decided.topic(&name).ok_or(CatalogError::NotFound)?;
+        if topic.is_settled() {
+            return Err(CatalogError::InvalidConfig(DECLARED_SETTINGS.to_string()));
+        }
+        topic_config::check(&configs).map_err(CatalogError::InvalidConfig)?;
+        Ok((topic.configs != configs).then_some(Change::ConfigsSet { name, configs }))
+    }
+
     /// Logs that no partition ever had.
     fn new_logs(&self, count: u32) -> Vec<LogId> {
         let first = self.decided.next_number();
@@ -223,7 +234,6 @@ fn check_name(name: &str) -> Result<(), CatalogError> {
 mod tests {
     use super::super::catalog::QueueSettings;
     use super::*;
-    use std::collections::BTreeMap;
 
     fn create(name: &str) -> CatalogRequest {
         CatalogRequest::CreateTopic {
@@ -309,6 +319,26 @@ mod tests {
             authority.decide(request, &mut Random(3)).unwrap();
             assert_eq!(set(&mut authority, &name, with("retention.ms", "5")).is_ok(), accepted, "{name}");
         }
+    }
+
+    #[test]
+    fn two_changes_of_settings_in_flight_do_not_undo_each_other() {
+        let (mut authority, mut random) = (Authority::new(Catalog::new()), Random(1));
+        authority.decide(create("a"), &mut random).unwrap();
+        let mut change = |config: &str, value: Option<&str>| {
+            let changes = BTreeMap::from([(config.to_string(), value.map(str::to_string))]);
+            let request = CatalogRequest::ChangeConfigs { name: "a".into(), changes };
+            authority.decide(request, &mut random).map(|(changes, _)| changes).unwrap()
+        };
+        change("retention.ms", Some("5"));
+        let both = BTreeMap::from([
+            ("retention.bytes".to_string(), "6".to_string()),
+            ("retention.ms".to_string(), "5".to_string()),
+        ]);
+        let set = |configs| vec![Change::ConfigsSet { name: "a".into(), configs }];
+        assert_eq!(change("retention.bytes", Some("6")), set(both));
+        assert_eq!(change("retention.ms", None), set(with("retention.bytes", "6")));
+        assert_eq!(change("retention.ms", None), []);
     }
 
     #[test]

@@ -146,6 +146,11 @@ pub enum CatalogRequest {
         name: String,
         configs: BTreeMap<String, String>,
     },
+    /// Changes single settings of a topic or stream; `None`: no longer given.
+    ChangeConfigs {
+        name: String,
+        changes: BTreeMap<String, Option<String>>,
+    },
     DeclareExchange(Exchange),
     DeleteExchange {
         name: String,
