@@ -46,7 +46,7 @@ impl World {
             55..=60 => self.append_again()?,
             61..=65 => self.create(),
             66..=67 => self.delete(),
-            68..=74 => self.trim(),
+            68..=74 => self.trim()?,
             75..=86 => self.read_somewhere()?,
             87..=90 => self.clock.advance(60_000),
             _ => {}
@@ -180,19 +180,31 @@ impl World {
         self.model.change(shard, Change::Delete(log));
     }
 
-    fn trim(&mut self) {
-        let Some(log) = self.some_log() else { return };
+    fn trim(&mut self) -> Result<(), String> {
+        let Some(log) = self.some_log() else { return Ok(()) };
         let shard = self.shard_of(log);
-        let Some(marks) = self.shards[shard].marks(log) else { return };
+        let Some(marks) = self.shards[shard].marks(log) else { return Ok(()) };
         if self.failed[shard] {
-            return;
+            return Ok(());
         }
         let wished = self.prng.between(marks.start..marks.end + 3);
-        self.shards[shard].trim(log, wished);
         let start = wished.min(marks.durable);
         if start > marks.start {
             self.model.change(shard, Change::Trim(log, start));
         }
+        if self.prng.below(2) == 0 {
+            self.shards[shard].trim(log, wished);
+            return Ok(());
+        }
+        self.requests += 1;
+        let request = self.requests;
+        let told = self.shards[shard].trim_and_tell(log, wished, Ticket { owner: 0, request });
+        if let Err(refused) = told {
+            return Err(format!("a trim of {log:?} is refused: {refused:?}"));
+        }
+        let (base, changes) = (start.max(marks.start), self.model.changes(shard));
+        self.expected.insert(request, Expected { log, base, shard, changes, duplicate: false });
+        Ok(())
     }
 
     fn read_somewhere(&mut self) -> Result<(), String> {

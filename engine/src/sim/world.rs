@@ -41,6 +41,7 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
     pub(super) log: LogId,
+    /// Of the batch; for a trim, where the log begins.
     pub(super) base: Offset,
     pub(super) shard: usize,
     /// Changes of the shard that are safe when it comes.
@@ -306,18 +307,10 @@ impl World {
     fn take_event(&mut self, shard: usize, event: ShardEvent) -> Result<(), String> {
         match event {
             ShardEvent::Appended { ticket, base_offset, duplicate, .. } => {
-                self.trace.note(ticket.request ^ (base_offset << 20));
-                let Some(expected) = self.expected.remove(&ticket.request) else {
-                    return Err(format!("request {} is acknowledged twice", ticket.request));
-                };
-                if self.failed[shard] {
-                    return Err(format!("{:?} acknowledges after its shard has failed", expected.log));
-                }
-                if (expected.base, expected.duplicate, expected.shard) != (base_offset, duplicate, shard) {
-                    return Err(format!("{expected:?} is acknowledged at {base_offset}"));
-                }
-                self.summary.acknowledged += 1;
-                self.model.acknowledged(shard, expected.changes);
+                self.take_acknowledgement(shard, ticket, base_offset, duplicate)?;
+            }
+            ShardEvent::Trimmed { ticket, start } => {
+                self.take_acknowledgement(shard, ticket, start, false)?;
             }
             ShardEvent::Read { ticket, outcome } => {
                 let Some((log, from)) = self.reading.remove(&ticket.request) else {
@@ -334,6 +327,28 @@ impl World {
             }
             ShardEvent::Advanced { .. } => {}
         }
+        Ok(())
+    }
+
+    fn take_acknowledgement(
+        &mut self,
+        shard: usize,
+        ticket: Ticket,
+        base: Offset,
+        duplicate: bool,
+    ) -> Result<(), String> {
+        self.trace.note(ticket.request ^ (base << 20));
+        let Some(expected) = self.expected.remove(&ticket.request) else {
+            return Err(format!("request {} is acknowledged twice", ticket.request));
+        };
+        if self.failed[shard] {
+            return Err(format!("{:?} acknowledges after its shard has failed", expected.log));
+        }
+        if (expected.base, expected.duplicate, expected.shard) != (base, duplicate, shard) {
+            return Err(format!("{expected:?} is acknowledged at {base}"));
+        }
+        self.summary.acknowledged += 1;
+        self.model.acknowledged(shard, expected.changes);
         Ok(())
     }
 
