@@ -25,6 +25,13 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 
+/// Type and name of a resource, and what is asked for each of its settings.
+type Of<'a, T> = (i8, &'a str, &'a [T]);
+/// A setting: name and value.
+type Given<'a> = (&'a str, Option<&'a str>);
+/// A setting's change: name, operation, value.
+type Operation<'a> = (&'a str, i8, Option<&'a str>);
+
 /// A topic "t" with two partitions and one setting, a queue "q" and a stream "s".
 fn server() -> Server {
     let mut server = Server::new();
@@ -106,7 +113,7 @@ fn what_cannot_grow_is_refused_and_the_rest_is_not() {
 fn replace(
     server: &mut Server,
     version: i16,
-    resources: &[(i8, &str, &[(&str, Option<&str>)])],
+    resources: &[Of<'_, Given<'_>>],
     validate_only: bool,
 ) -> Vec<AlteredResource> {
     let resources = resources.iter().map(|(resource_type, name, configs)| ReplacedConfigs {
@@ -122,10 +129,10 @@ fn replace(
 fn change(
     server: &mut Server,
     version: i16,
-    resources: &[(i8, &str, &[(&str, i8, Option<&str>)])],
+    resources: &[Of<'_, Operation<'_>>],
     validate_only: bool,
 ) -> Vec<AlteredResource> {
-    let changed = |(name, operation, value): &(&str, i8, Option<&str>)| ChangedConfig {
+    let changed = |(name, operation, value): &Operation<'_>| ChangedConfig {
         name: name.to_string(),
         operation: *operation,
         value: value.map(str::to_string),
@@ -188,8 +195,7 @@ fn single_settings_are_changed_in_every_version() {
 
 #[test]
 fn settings_that_cannot_be_are_refused_with_a_reason() {
-    type Change<'a> = (i8, &'a str, &'a [(&'a str, i8, Option<&'a str>)]);
-    let cases: &[(Change<'_>, i16, &str)] = &[
+    let cases: &[(Of<'_, Operation<'_>>, i16, &str)] = &[
         ((TOPIC, "none", &[]), 3, "none"),
         ((TOPIC, "q", &[("retention.ms", 0, Some("5"))]), 42, "declared"),
         ((BROKER, "1", &[("log.retention.ms", 0, Some("5"))]), 42, "at its start"),
@@ -207,7 +213,7 @@ fn settings_that_cannot_be_are_refused_with_a_reason() {
     ];
     for (refused, code, reason) in cases {
         let mut server = server();
-        let other: Change<'_> = (TOPIC, "s", &[("retention.ms", 0, Some("7"))]);
+        let other: Of<'_, Operation<'_>> = (TOPIC, "s", &[("retention.ms", 0, Some("7"))]);
         let altered = change(&mut server, 1, &[*refused, other], false);
         assert_eq!((altered[0].error_code, altered[1].error_code), (*code, 0), "{refused:?}");
         let message = altered[0].error_message.as_deref().unwrap();
@@ -216,7 +222,7 @@ fn settings_that_cannot_be_are_refused_with_a_reason() {
         assert_eq!(held(&server, "s"), settings(&[("retention.ms", "7")]));
     }
     let mut server = server();
-    let twice: Change<'_> = (TOPIC, "t", &[("retention.ms", 1, None)]);
+    let twice: Of<'_, Operation<'_>> = (TOPIC, "t", &[("retention.ms", 1, None)]);
     let altered = change(&mut server, 1, &[twice, twice], false);
     assert_eq!((altered[0].error_code, altered[1].error_code), (42, 42));
     for (configs, code) in [
