@@ -31,16 +31,8 @@ pub struct Piece {
 pub struct Promise {
     pub ticket: Ticket,
     pub log: LogId,
-    pub about: Promised,
-}
-
-/// What somebody is to be told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Promised {
-    /// The batch at `base_offset` is durable, and was before if it is a duplicate.
-    Append { base_offset: Offset, duplicate: bool },
-    /// The log begins at `start`, also after a crash.
-    Trim { start: Offset },
+    pub base_offset: Offset,
+    pub duplicate: bool,
 }
 
 /// A frame whose body is complete.

@@ -89,39 +89,6 @@ fn a_trimmed_log_gives_its_space_back_and_stays_trimmed() {
 }
 
 #[test]
-fn a_trim_is_told_when_it_is_durable_and_not_before() {
-    let scratch = Scratch::new("told");
-    let mut rig = Rig::open(&scratch.0, 1);
-    rig.shard(LOG).create(LOG);
-    for request in 0..5 {
-        rig.append(LOG, b"x", request);
-    }
-    rig.settle();
-    let trims = [(3, 10), (1, 11), (99, 12)];
-    for (start, request) in trims {
-        rig.shard(LOG).trim_and_tell(LOG, start, Ticket { owner: 0, request }).unwrap();
-    }
-    let refused = rig.shard(LOG).trim_and_tell(OTHER, 1, Ticket { owner: 0, request: 13 });
-    assert_eq!(refused, Err(Refused::UnknownLog));
-    assert!(rig.shard(LOG).next_event().is_none(), "nothing is told before it is written");
-    rig.settle();
-    rig.shard(LOG).trim_and_tell(LOG, 5, Ticket { owner: 0, request: 14 }).unwrap();
-    rig.settle();
-    let told: Vec<(u64, Offset)> = rig
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            ShardEvent::Trimmed { ticket, start } => Some((ticket.request, *start)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(told, [(10, 3), (11, 3), (12, 5), (14, 5)]);
-    drop(rig);
-    let mut rig = Rig::open(&scratch.0, 1);
-    assert_eq!(rig.shard(LOG).marks(LOG).unwrap().start, 5);
-}
-
-#[test]
 fn a_removal_that_never_reached_the_device_is_made_up_for() {
     let scratch = Scratch::new("reappear");
     let mut rig = Rig::open(&scratch.0, 1);

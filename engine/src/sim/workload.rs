@@ -46,7 +46,7 @@ impl World {
             55..=60 => self.append_again()?,
             61..=65 => self.create(),
             66..=67 => self.delete(),
-            68..=74 => self.trim()?,
+            68..=74 => self.trim(),
             75..=86 => self.read_somewhere()?,
             87..=90 => self.clock.advance(60_000),
             _ => {}
@@ -85,11 +85,13 @@ impl World {
             return self.append_new(log, batch, None);
         }
         let producer = self.prng.below(3) as i64;
-        let known = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer)?.last());
-        let next = known.map_or(0, |last| {
+        let memory = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
+        let last = memory.and_then(|memory| memory.last.last());
+        let next = last.map_or(0, |last| {
             last.producer.map_or(0, |(_, sequence)| sequence + (last.end - last.base) as i32)
         });
-        if known.is_some() && self.prng.percent(8) {
+        let is_known = memory.is_some_and(|memory| memory.known().next().is_some());
+        if is_known && self.prng.percent(8) {
             return self.append_gap(log, with_producer(&batch, producer, next + 1));
         }
         self.append_new(log, with_producer(&batch, producer, next), Some((producer, next)))
@@ -135,8 +137,11 @@ impl World {
     fn append_again(&mut self) -> Result<(), String> {
         let Some(log) = self.some_log() else { return Ok(()) };
         let producer = self.prng.below(3) as i64;
-        let known = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
-        let Some(known) = known.filter(|known| !known.is_empty()) else { return Ok(()) };
+        let memory = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
+        let known: Vec<Appended> = memory.into_iter().flat_map(|memory| memory.known().cloned()).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
         let again = known[self.prng.below(known.len() as u64) as usize].clone();
         self.send_again(log, &again)
     }
@@ -180,31 +185,19 @@ impl World {
         self.model.change(shard, Change::Delete(log));
     }
 
-    fn trim(&mut self) -> Result<(), String> {
-        let Some(log) = self.some_log() else { return Ok(()) };
+    fn trim(&mut self) {
+        let Some(log) = self.some_log() else { return };
         let shard = self.shard_of(log);
-        let Some(marks) = self.shards[shard].marks(log) else { return Ok(()) };
+        let Some(marks) = self.shards[shard].marks(log) else { return };
         if self.failed[shard] {
-            return Ok(());
+            return;
         }
         let wished = self.prng.between(marks.start..marks.end + 3);
+        self.shards[shard].trim(log, wished);
         let start = wished.min(marks.durable);
         if start > marks.start {
             self.model.change(shard, Change::Trim(log, start));
         }
-        if self.prng.below(2) == 0 {
-            self.shards[shard].trim(log, wished);
-            return Ok(());
-        }
-        self.requests += 1;
-        let request = self.requests;
-        let told = self.shards[shard].trim_and_tell(log, wished, Ticket { owner: 0, request });
-        if let Err(refused) = told {
-            return Err(format!("a trim of {log:?} is refused: {refused:?}"));
-        }
-        let (base, changes) = (start.max(marks.start), self.model.changes(shard));
-        self.expected.insert(request, Expected { log, base, shard, changes, duplicate: false });
-        Ok(())
     }
 
     fn read_somewhere(&mut self) -> Result<(), String> {

@@ -41,7 +41,6 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
     pub(super) log: LogId,
-    /// Of the batch; for a trim, where the log begins.
     pub(super) base: Offset,
     pub(super) shard: usize,
     /// Changes of the shard that are safe when it comes.
@@ -194,7 +193,7 @@ impl World {
         self.reading.clear();
         self.read_everything()?;
         for (log, known) in self.model.logs.clone() {
-            for again in known.producers.values().flatten() {
+            for again in known.producers.values().flat_map(|producer| producer.known()) {
                 if self.prng.percent(20) {
                     self.send_again(log, again)?;
                 }
@@ -307,10 +306,18 @@ impl World {
     fn take_event(&mut self, shard: usize, event: ShardEvent) -> Result<(), String> {
         match event {
             ShardEvent::Appended { ticket, base_offset, duplicate, .. } => {
-                self.take_acknowledgement(shard, ticket, base_offset, duplicate)?;
-            }
-            ShardEvent::Trimmed { ticket, start } => {
-                self.take_acknowledgement(shard, ticket, start, false)?;
+                self.trace.note(ticket.request ^ (base_offset << 20));
+                let Some(expected) = self.expected.remove(&ticket.request) else {
+                    return Err(format!("request {} is acknowledged twice", ticket.request));
+                };
+                if self.failed[shard] {
+                    return Err(format!("{:?} acknowledges after its shard has failed", expected.log));
+                }
+                if (expected.base, expected.duplicate, expected.shard) != (base_offset, duplicate, shard) {
+                    return Err(format!("{expected:?} is acknowledged at {base_offset}"));
+                }
+                self.summary.acknowledged += 1;
+                self.model.acknowledged(shard, expected.changes);
             }
             ShardEvent::Read { ticket, outcome } => {
                 let Some((log, from)) = self.reading.remove(&ticket.request) else {
@@ -327,28 +334,6 @@ impl World {
             }
             ShardEvent::Advanced { .. } => {}
         }
-        Ok(())
-    }
-
-    fn take_acknowledgement(
-        &mut self,
-        shard: usize,
-        ticket: Ticket,
-        base: Offset,
-        duplicate: bool,
-    ) -> Result<(), String> {
-        self.trace.note(ticket.request ^ (base << 20));
-        let Some(expected) = self.expected.remove(&ticket.request) else {
-            return Err(format!("request {} is acknowledged twice", ticket.request));
-        };
-        if self.failed[shard] {
-            return Err(format!("{:?} acknowledges after its shard has failed", expected.log));
-        }
-        if (expected.base, expected.duplicate, expected.shard) != (base, duplicate, shard) {
-            return Err(format!("{expected:?} is acknowledged at {base}"));
-        }
-        self.summary.acknowledged += 1;
-        self.model.acknowledged(shard, expected.changes);
         Ok(())
     }
 
@@ -425,6 +410,7 @@ impl World {
         let clock = std::mem::take(&mut self.clock);
         let disk = self.config.disk.clone();
         clock.abandon(&disk, &mut self.prng);
+        let off = off || self.disk.is_off();
         self.faults += u64::from(choice >= 2);
         if off || choice >= 4 {
             self.cut_power();

@@ -46,6 +46,14 @@ impl Watches {
     }
 }
 
+/// A trim that is not durable yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Trim {
+    to: SessionId,
+    ticket: u64,
+    start: Offset,
+}
+
 /// A seek that has to look at records.
 #[derive(Clone, Copy, Debug)]
 pub struct Seek {
@@ -140,28 +148,36 @@ impl Broker {
         }
     }
 
-    /// Answered by the engine once it is durable, unless refused.
+    /// Answered once it is durable, unless refused.
     pub(super) fn trim(&mut self, from: SessionId, ticket: u64, log: LogId, before: Option<Offset>) {
-        let trimmed = self.begin_trim(log, before, Ticket { owner: from.pack(), request: ticket });
-        if let Err(error) = trimmed {
-            self.answer(from, ticket, Event::Trimmed(Err(error)));
+        match self.trim_log(log, before) {
+            Ok(start) => {
+                let durable = self.wait_for(Pending::Trim(Trim { to: from, ticket, start }));
+                self.shard.sync(durable);
+            }
+            Err(error) => self.answer(from, ticket, Event::Trimmed(Err(error))),
         }
     }
 
-    fn begin_trim(&mut self, log: LogId, before: Option<Offset>, ticket: Ticket) -> Result<(), ReadError> {
+    fn trim_log(&mut self, log: LogId, before: Option<Offset>) -> Result<Offset, ReadError> {
         let topic = self.catalog.topic_of(log).ok_or(ReadError::UnknownLog)?;
         if topic.is_settled() {
             return Err(ReadError::SettledLog);
+        }
+        if self.shard.failure().is_some() {
+            return Err(ReadError::Storage);
         }
         let marks = self.shard.marks(log).ok_or(ReadError::UnknownLog)?;
         let start = before.unwrap_or(marks.durable);
         if start > marks.durable {
             return Err(ReadError::OutOfRange { log_start: marks.start, high_watermark: marks.durable });
         }
-        self.shard.trim_and_tell(log, start, ticket).map_err(|refused| match refused {
-            Refused::UnknownLog => ReadError::UnknownLog,
-            Refused::Failed | Refused::OutOfOrderSequence | Refused::FencedProducer => ReadError::Storage,
-        })
+        self.shard.trim(log, start);
+        Ok(start.max(marks.start))
+    }
+
+    pub(super) fn trimmed(&mut self, trim: Trim) {
+        self.answer(trim.to, trim.ticket, Event::Trimmed(Ok(trim.start)));
     }
 
     pub(super) fn seek(&mut self, from: SessionId, ticket: u64, log: LogId, to: SeekTo) {

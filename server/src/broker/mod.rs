@@ -58,6 +58,7 @@ enum Pending {
     QueueRead(LogId),
     GroupWrite(groups::StateWrite),
     CatalogWrite(topology::Decided),
+    Trim(logs::Trim),
     /// A state record nobody waits for.
     Nobody,
 }
@@ -205,9 +206,6 @@ impl Broker {
                         let to = SessionId::unpack(ticket.owner);
                         self.answer(to, ticket.request, Event::Appended(Ok(appended)));
                     }
-                }
-                ShardEvent::Trimmed { ticket, start } => {
-                    self.answer(SessionId::unpack(ticket.owner), ticket.request, Event::Trimmed(Ok(start)));
                 }
                 ShardEvent::Read { ticket, outcome } if ticket.owner == INTERNAL => {
                     self.internal_read(ticket.request, logs::outcome_of(outcome), now);

@@ -77,7 +77,7 @@ impl Broker {
         self.shard.trim(log, marks.end);
     }
 
-    /// State records of ours are durable.
+    /// State records of ours are durable, or something else the broker waits for.
     pub(super) fn state_durable(&mut self, request: u64) {
         match self.pending.remove(&request) {
             Some(Pending::GroupWrite(write)) => {
@@ -86,6 +86,7 @@ impl Broker {
                 }
             }
             Some(Pending::CatalogWrite(decided)) => self.catalog_durable(decided),
+            Some(Pending::Trim(trim)) => self.trimmed(trim),
             _ => {}
         }
     }
