@@ -1,4 +1,4 @@
-//! Commands about plain logs: append, read, watch, seek.
+//! Commands about plain logs: append, read, watch, seek, trim.
 //!
 //! In: commands and what the engine answers. Out: events. Never: looks at a record, except to find the one that
 //! a seek by time is after.
@@ -45,6 +45,14 @@ impl Watches {
     fn take(&mut self, log: LogId) -> Vec<(SessionId, u64)> {
         self.by_log.remove(&log).unwrap_or_default()
     }
+}
+
+/// A trim that is not durable yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Trim {
+    to: SessionId,
+    ticket: u64,
+    start: Offset,
 }
 
 /// A seek that has to look at records.
@@ -139,6 +147,38 @@ impl Broker {
         for (session, ticket) in self.watches.take(log) {
             self.answer(session, ticket, Event::Readable);
         }
+    }
+
+    /// Answered once it is durable, unless refused.
+    pub(super) fn trim(&mut self, from: SessionId, ticket: u64, log: LogId, before: Option<Offset>) {
+        match self.trim_log(log, before) {
+            Ok(start) => {
+                let durable = self.wait_for(Pending::Trim(Trim { to: from, ticket, start }));
+                self.shard.sync(durable);
+            }
+            Err(error) => self.answer(from, ticket, Event::Trimmed(Err(error))),
+        }
+    }
+
+    fn trim_log(&mut self, log: LogId, before: Option<Offset>) -> Result<Offset, ReadError> {
+        let topic = self.catalog.topic_of(log).ok_or(ReadError::UnknownLog)?;
+        if topic.is_settled() {
+            return Err(ReadError::SettledLog);
+        }
+        if self.shard.failure().is_some() {
+            return Err(ReadError::Storage);
+        }
+        let marks = self.shard.marks(log).ok_or(ReadError::UnknownLog)?;
+        let start = before.unwrap_or(marks.durable);
+        if start > marks.durable {
+            return Err(ReadError::OutOfRange { log_start: marks.start, high_watermark: marks.durable });
+        }
+        self.shard.trim(log, start);
+        Ok(start.max(marks.start))
+    }
+
+    pub(super) fn trimmed(&mut self, trim: Trim) {
+        self.answer(trim.to, trim.ticket, Event::Trimmed(Ok(trim.start)));
     }
 
     pub(super) fn seek(&mut self, from: SessionId, ticket: u64, log: LogId, to: SeekTo) {

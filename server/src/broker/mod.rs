@@ -62,6 +62,7 @@ enum Pending {
     CatalogWrite(topology::Decided),
     /// A snapshot in this log; what is before this offset goes when it is durable.
     Snapshot(LogId, Offset),
+    Trim(logs::Trim),
     /// A state record nobody waits for.
     Nobody,
 }
@@ -110,6 +111,7 @@ pub fn core_of(command: &Command, cores: u16) -> u16 {
         | Command::Read { log, .. }
         | Command::Unwatch { log }
         | Command::Seek { log, .. }
+        | Command::Trim { log, .. }
         | Command::Subscribe { log, .. }
         | Command::SetLimit { log, .. }
         | Command::Sent { log, .. }
@@ -183,6 +185,7 @@ impl Broker {
             }
             Command::Unwatch { log } => self.watches.remove(log, from, ticket),
             Command::Seek { log, to } => self.seek(from, ticket, log, to),
+            Command::Trim { log, before } => self.trim(from, ticket, log, before),
             Command::Catalog(asked) => self.change_catalog(from, ticket, asked),
             Command::Group { group, request } => self.group(from, ticket, &group, request, now),
             Command::ListGroups { .. } => self.answer(from, ticket, Event::Groups(self.groups.list())),

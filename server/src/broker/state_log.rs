@@ -81,7 +81,7 @@ impl Broker {
         self.state_logs.snapshot_taken(log, bytes as u64);
     }
 
-    /// State records of ours are durable.
+    /// State records of ours are durable, or something else the broker waits for.
     pub(super) fn state_durable(&mut self, request: u64) {
         match self.pending.remove(&request) {
             Some(Pending::GroupWrite(write)) => {
@@ -91,6 +91,7 @@ impl Broker {
             }
             Some(Pending::CatalogWrite(decided)) => self.catalog_durable(decided),
             Some(Pending::Snapshot(log, before)) => self.shard.trim(log, before),
+            Some(Pending::Trim(trim)) => self.trimmed(trim),
             _ => {}
         }
     }
