@@ -14,7 +14,9 @@ use crate::broker::topic_config::TOPIC_CONFIGS;
 use crate::kafka::wire::create_topics::{
     Assignment, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, NewTopic,
 };
-use crate::kafka::wire::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse, DoomedTopic};
+use crate::kafka::wire::delete_topics::{
+    DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic, DoomedTopic,
+};
 use crate::kafka::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use crate::kafka::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResponse, DescribedResource, Resource,
@@ -135,11 +137,10 @@ impl Server {
             .topics
     }
 
-    fn delete(&mut self, version: i16, topics: Vec<DoomedTopic>) -> Vec<i16> {
+    fn delete(&mut self, version: i16, topics: Vec<DoomedTopic>) -> Vec<DeletedTopic> {
         let request = DeleteTopicsRequest { topics, timeout_ms: 1000 };
         let encode = |writer: &mut _, version| request.encode(writer, version);
-        let response = self.ask(20, version, encode, DeleteTopicsResponse::decode);
-        response.responses.iter().map(|topic| topic.error_code).collect()
+        self.ask(20, version, encode, DeleteTopicsResponse::decode).responses
     }
 
     fn describe(&mut self, version: i16, resource: Resource) -> DescribedResource {
@@ -215,16 +216,20 @@ fn topics_come_and_go_in_every_version() {
         let mut server = Server::new();
         server.create(7, vec![topic("a"), topic("b")], false);
         let named = |name: &str| DoomedTopic { name: Some(name.to_string()), topic_id: [0; 16] };
-        assert_eq!(server.delete(version, vec![named("a"), named("none")]), [0, 3]);
+        let codes =
+            |deleted: &[DeletedTopic]| -> Vec<i16> { deleted.iter().map(|topic| topic.error_code).collect() };
+        let a = server.catalog.topic("a").unwrap().id;
+        let deleted = server.delete(version, vec![named("a"), named("none")]);
+        assert_eq!(codes(&deleted), [0, 3]);
+        let ids = if version >= 6 { [a, [0; 16]] } else { [[0; 16]; 2] };
+        assert_eq!([deleted[0].topic_id, deleted[1].topic_id], ids);
         assert!(server.catalog.topic("a").is_none());
         if version >= 6 {
             let id = server.catalog.topic("b").unwrap().id;
             let by_id = |topic_id| DoomedTopic { name: None, topic_id };
             let both = DoomedTopic { topic_id: id, ..named("b") };
-            assert_eq!(
-                server.delete(version, vec![by_id([9; 16]), both, by_id([0; 16]), by_id(id)]),
-                [100, 42, 42, 0]
-            );
+            let deleted = server.delete(version, vec![by_id([9; 16]), both, by_id([0; 16]), by_id(id)]);
+            assert_eq!(codes(&deleted), [100, 42, 42, 0]);
             assert!(server.catalog.topic("b").is_none());
         }
     }
@@ -299,7 +304,7 @@ fn settings_are_described_in_every_version() {
         assert_eq!((partitions.value.as_deref(), partitions.read_only), (Some("4"), true));
         assert!(broker.configs.is_sorted_by(|left, right| left.name < right.name));
         assert_eq!(server.describe(version, resource(4, "", None)).error_code, 0);
-        for (refused, code) in [((2, "none"), 3), ((4, "2"), 42), ((8, "1"), 42)] {
+        for (refused, code) in [((2, "none"), 3), ((2, "a b"), 17), ((4, "2"), 42), ((8, "1"), 42)] {
             let found = server.describe(version, resource(refused.0, refused.1, None));
             assert_eq!((found.error_code, found.configs.len()), (code, 0));
         }

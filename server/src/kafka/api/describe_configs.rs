@@ -1,7 +1,7 @@
 //! DescribeConfigs: every setting of a topic or of this broker, with where its value is from.
 
 use crate::broker::settings::Settings;
-use crate::broker::topic_config::{ConfigKind, TOPIC_CONFIGS};
+use crate::broker::topic_config::{self, ConfigKind, TOPIC_CONFIGS};
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled};
 use crate::kafka::wire::describe_configs::{
@@ -54,8 +54,10 @@ fn described(resource: Resource, found: Configs, include_synonyms: bool) -> Desc
 }
 
 fn topic_configs(name: &str, call: &Call<'_, '_>) -> Configs {
-    let topic = call.cx.catalog.topic(name);
-    let topic = topic.ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("No topic {name:?}.")))?;
+    let topic = call.cx.catalog.topic(name).ok_or_else(|| match topic_config::check_name(name) {
+        Ok(()) => (ErrorCode::UnknownTopicOrPartition, format!("No topic {name:?}.")),
+        Err(reason) => (ErrorCode::InvalidTopic, reason.to_string()),
+    })?;
     let configs = TOPIC_CONFIGS.iter().map(|config| {
         let default = config.default_of(call.cx.settings);
         let given = topic.configs.get(config.name);
