@@ -161,6 +161,12 @@ impl Shard {
     pub(super) fn checkpoint_step(&mut self, result: Result<Done, Fault>) {
         let done = match result {
             Ok(done) => done,
+            // The directory of a log that was deleted meanwhile: nothing in it is left to sync.
+            Err(fault)
+                if fault.errno == libc::ENOENT && matches!(self.checkpointer.phase, Phase::Syncing { .. }) =>
+            {
+                Done::Finished
+            }
             Err(fault) => return self.fail("write a checkpoint", self.path(""), fault),
         };
         let phase = std::mem::take(&mut self.checkpointer.phase);

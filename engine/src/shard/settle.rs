@@ -139,17 +139,17 @@ impl Shard {
         self.settler.in_flight -= 1;
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
-        let done = match result {
-            Ok(done) => done,
-            Err(fault) => return self.fail("write a segment", directory, fault),
-        };
         let Some(partition) = self.logs.get_mut(&job.log) else {
-            // Deleted meanwhile: take back what this step may have made.
+            // Deleted meanwhile: take back what this step may have made. That it failed does not matter.
             if let Step::Open { base } = job.step {
                 self.want(Work::Removal, Op::Remove { path: segment::path(&data, job.log, base) });
             }
             self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
             return;
+        };
+        let done = match result {
+            Ok(done) => done,
+            Err(fault) => return self.fail("write a segment", directory, fault),
         };
         match (job.step, done) {
             (Step::MakeDirectory, _) => {
