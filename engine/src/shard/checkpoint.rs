@@ -163,7 +163,8 @@ impl Shard {
             Ok(done) => done,
             // The directory of a log that was deleted meanwhile: nothing in it is left to sync.
             Err(fault)
-                if fault.errno == libc::ENOENT && matches!(self.checkpointer.phase, Phase::Syncing { .. }) =>
+                if fault.errno == libc::ENOENT
+                    && matches!(self.checkpointer.phase, Phase::Syncing { .. }) =>
             {
                 Done::Finished
             }

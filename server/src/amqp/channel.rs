@@ -99,6 +99,8 @@ pub struct Channel {
     pub(super) consumers: BTreeMap<ShortStr, u64>,
     /// Limit of unsettled deliveries for each new consumer; 0: none.
     pub(super) prefetch: u32,
+    /// Consumers whose queue is gone, to be named behind the reply to its deletion.
+    pub(super) gone: Vec<ShortStr>,
     /// The queue declared last, which an empty name means.
     pub(super) last_queue: String,
 }
@@ -120,6 +122,7 @@ impl Channel {
             unacked: Unacked::default(),
             consumers: BTreeMap::new(),
             prefetch: 0,
+            gone: Vec::new(),
             last_queue: String::new(),
         }
     }
@@ -363,7 +366,7 @@ impl Channel {
             (Step::CreateExchange(declare), Event::Catalog(result)) => {
                 self.exchange_created(*declare, result, link, cx)
             }
-            (Step::Change(change), Event::Catalog(result)) => self.changed(change, result, link, cx),
+            (Step::Change(change), Event::Catalog(result)) => self.changed(change, result, link),
             (Step::Get { queue, log, no_ack }, Event::Got(result)) => {
                 self.got(&queue, log, no_ack, result, link)
             }
@@ -383,6 +386,7 @@ impl Channel {
             }
         };
         done.map_err(|error| self.failure(error))?;
+        self.name_gone(link);
         self.run(link, cx)
     }
 
@@ -434,6 +438,7 @@ impl Channel {
         }
         self.line.clear();
         self.line_bytes = 0;
+        self.gone.clear();
         self.content = None;
     }
 }

@@ -167,8 +167,18 @@ impl Channel {
     pub fn on_consumer_gone(&mut self, consumer: &Subscribed, link: &mut Link) {
         let known = self.consumers.remove(&consumer.tag).is_some();
         if known && link.hears_cancel {
-            let method = Method::BasicCancel { consumer_tag: consumer.tag.clone(), nowait: true };
-            self.reply(Some(method), link);
+            self.gone.push(consumer.tag.clone());
+        }
+        // A channel that deletes the queue itself hears first that it is deleted.
+        if !matches!(self.step, Some(Step::Change(_))) {
+            self.name_gone(link);
+        }
+    }
+
+    /// Tells of consumers whose queues are gone.
+    pub(super) fn name_gone(&mut self, link: &mut Link) {
+        for consumer_tag in std::mem::take(&mut self.gone) {
+            self.reply(Some(Method::BasicCancel { consumer_tag, nowait: true }), link);
         }
     }
 

@@ -81,35 +81,6 @@ fn a_queue_is_deleted_only_as_asked() {
     }
 }
 
-#[test]
-fn an_auto_delete_exchange_goes_with_its_last_binding() {
-    let mut client = Client::open();
-    let exchange = Exchange {
-        name: "x".into(),
-        kind: "fanout".into(),
-        durable: false,
-        auto_delete: true,
-        internal: false,
-        arguments: Bytes::new(),
-    };
-    client.catalog.apply(&Change::ExchangeDeclared(exchange));
-    let (queue, exchange, routing_key) = ("jobs".into(), "x".into(), key("k"));
-    let arguments = Table::default();
-    client.send(1, Method::QueueBind { queue, exchange, routing_key, nowait: false, arguments });
-    let (ticket, command) = client.asked_once();
-    let Command::Catalog(CatalogRequest::Bind(binding)) = command else { panic!("{command:?}") };
-    client.catalog.apply(&Change::Bound(binding));
-    client.answer(ticket, done());
-    let (queue, exchange, routing_key) = ("jobs".into(), "x".into(), key("k"));
-    client.send(1, Method::QueueUnbind { queue, exchange, routing_key, arguments: Table::default() });
-    let (ticket, _) = client.asked_once();
-    client.answer(ticket, done());
-    let (ticket, command) = client.asked_once();
-    assert!(matches!(command, Command::Catalog(CatalogRequest::DeleteExchange { if_unused: true, .. })));
-    client.answer(ticket, done());
-    assert_eq!(client.heard_names(), ["queue.bind-ok", "queue.unbind-ok"]);
-}
-
 // -- publishing -----------------------------------------------------------------------------------------
 
 #[test]
@@ -251,7 +222,28 @@ fn a_connection_is_closed_when_what_it_published_is_durable() {
     let (ticket, _) = client.asked_once();
     client.answer(ticket, appended());
     assert_eq!(client.heard_names(), ["connection.close-ok"]);
-    assert!(client.output.close);
+}
+
+#[test]
+fn a_peer_that_said_goodbye_hangs_up_itself() {
+    let close =
+        || Method::ConnectionClose { reply_code: 200, reply_text: "".into(), class_id: 0, method_id: 0 };
+    let mut client = Client::open();
+    client.send(0, close());
+    assert_eq!(client.heard_names(), ["connection.close-ok"]);
+    let mut late = BytesMut::new();
+    publish(1, "jobs", b"x", &mut late);
+    late.extend_from_slice(b"no frame at all");
+    client.bytes(&late);
+    client.send(0, close());
+    assert!(client.heard().is_empty() && client.asked().is_empty(), "what is late is not read");
+    assert!(!client.output.close);
+    client.now.monotonic_us += 9_999_999;
+    client.call(|session, _, cx| session.on_time(cx));
+    assert!(client.heard().is_empty() && !client.output.close, "no heartbeat any more");
+    client.now.monotonic_us += 1;
+    client.call(|session, _, cx| session.on_time(cx));
+    assert!(client.output.close, "patience is over");
 }
 
 // -- consuming ------------------------------------------------------------------------------------------
@@ -335,6 +327,38 @@ fn a_consumer_whose_queue_goes_hears_of_it() {
     assert_eq!(client.heard_names(), ["basic.cancel"]);
     client.send(1, Method::BasicCancel { consumer_tag: "tag".into(), nowait: false });
     assert_eq!(client.heard_names(), ["basic.cancel-ok"]);
+}
+
+#[test]
+fn who_deletes_the_queue_it_consumes_hears_of_the_deletion_first() {
+    let mut client = Client::open();
+    let consumer = client.consume(1, "tag");
+    let delete =
+        Method::QueueDelete { queue: "jobs".into(), if_unused: false, if_empty: false, nowait: false };
+    client.send(1, delete);
+    let (ticket, _) = client.asked_once();
+    client.answer(ticket, Event::QueueStatus(Ok(QueueCounts::default())));
+    let (ticket, _) = client.asked_once();
+    client.answer(consumer, Event::ConsumerGone);
+    assert!(client.heard().is_empty());
+    client.answer(ticket, done());
+    assert_eq!(client.heard_names(), ["queue.delete-ok", "basic.cancel"]);
+}
+
+#[test]
+fn keys_for_copies_are_a_list() {
+    for name in ["CC", "BCC"] {
+        let mut client = Client::open();
+        let mut headers = TableBuilder::new();
+        headers.put(name, Value::I32(0));
+        let properties = View { headers: Some(headers.fields()), ..View::default() }.encode();
+        let mut bytes = BytesMut::new();
+        let mut large = |_| panic!("these bodies are small");
+        let (method, body) = (publish_method("", "jobs", true), Bytes::new());
+        frame::put_content(1, &method, &properties, &body, 131_072, &mut bytes, &mut large);
+        client.bytes(&bytes);
+        assert_eq!(client.closed(), (406, false));
+    }
 }
 
 #[test]
