@@ -405,7 +405,7 @@ impl Session {
             (Purpose::Step(key), event) => self.on_step(key, event, cx),
             (Purpose::Get { channel, log }, event) => match event {
                 Event::Got(Ok(Some((delivery, _)))) if self.live(channel).is_none() => {
-                    let held = Held { log, offset: delivery.offset };
+                    let held = Held { log, offset: delivery.offset, consumed: false };
                     self.link.settlements.add(held, Outcome::Requeue);
                 }
                 event => self.on_step(channel, event, cx),
@@ -414,7 +414,7 @@ impl Session {
                 self.link.take_purpose(consumer);
                 let link = &mut self.link;
                 if let Some(channel) = self.channels.get_mut(&key.number).filter(|found| found.key == key) {
-                    let done = channel.on_cancelled(link, cx);
+                    let done = channel.on_cancelled(consumer, link, cx);
                     self.after(key.number, done, cx);
                 }
             }
@@ -478,7 +478,7 @@ impl Session {
                     channel.on_deliver(ticket, deliveries, link);
                 } else if settles {
                     for delivery in deliveries {
-                        let held = Held { log, offset: delivery.offset };
+                        let held = Held { log, offset: delivery.offset, consumed: false };
                         link.settlements.add(held, Outcome::Requeue);
                     }
                 }

@@ -329,6 +329,79 @@ fn a_consumer_whose_queue_goes_hears_of_it() {
     assert_eq!(client.heard_names(), ["basic.cancel-ok"]);
 }
 
+fn qos(prefetch_count: u16, global: bool) -> Method {
+    Method::BasicQos { prefetch_size: 0, prefetch_count, global }
+}
+
+fn tags_heard(client: &mut Client) -> Vec<u64> {
+    let heard = client.heard().into_iter();
+    let tags = heard.filter_map(|heard| match heard {
+        Heard::Method(1, Method::BasicDeliver { delivery_tag, .. }) => Some(delivery_tag),
+        _ => None,
+    });
+    tags.collect()
+}
+
+#[test]
+fn a_limit_for_the_channel_spans_its_consumers() {
+    let mut client = Client::open();
+    client.send(1, qos(5, false));
+    client.send(1, qos(2, true));
+    client.heard();
+    client.send(1, consume("one", false));
+    let (one, command) = client.asked_once();
+    let Command::Subscribe { consumer, .. } = command else { panic!("{command:?}") };
+    assert_eq!(consumer.limit, 2, "no consumer alone may have more than the channel");
+    client.answer(one, Event::Subscribed(Ok(())));
+    client.heard();
+    let two = client.consume(1, "two");
+    client.answer(one, Event::Deliver(vec![delivery(1), delivery(2)]));
+    client.answer(two, Event::Deliver(vec![delivery(3), delivery(4)]));
+    assert_eq!(tags_heard(&mut client), [1, 2]);
+    client.asked();
+    client.send(1, Method::BasicAck { delivery_tag: 1, multiple: false });
+    assert_eq!(tags_heard(&mut client), [3]);
+    client.asked();
+    client.send(1, Method::BasicCancel { consumer_tag: "two".into(), nowait: true });
+    let (ticket, _) = client.asked_once();
+    client.answer(ticket, Event::Cancelled);
+    let (_, command) = client.asked_once();
+    let Command::Settle { offsets, outcome: Outcome::Requeue, .. } = command else { panic!("{command:?}") };
+    assert!(is(&offsets, 4..5), "what was held back goes back");
+    client.send(1, qos(0, true));
+    let (_, command) = client.asked_once();
+    assert!(
+        matches!(command, Command::SetLimit { consumer, limit: 5, .. } if consumer == one),
+        "{command:?}"
+    );
+}
+
+#[test]
+fn what_a_get_took_does_not_count_and_what_was_held_back_is_not_lost() {
+    let mut client = Client::open();
+    client.send(1, qos(1, true));
+    client.send(1, Method::BasicGet { queue: "jobs".into(), no_ack: false });
+    let (ticket, _) = client.asked_once();
+    client.answer(ticket, Event::Got(Ok(Some((delivery(1), 0)))));
+    client.heard();
+    let one = client.consume(1, "one");
+    client.answer(one, Event::Deliver(vec![delivery(2), delivery(3)]));
+    assert_eq!(tags_heard(&mut client), [2]);
+    client.asked();
+    client.send(1, qos(0, true));
+    assert_eq!(tags_heard(&mut client), [3]);
+    client.send(1, qos(1, true));
+    client.answer(one, Event::Deliver(vec![delivery(4)]));
+    assert!(tags_heard(&mut client).is_empty());
+    client.asked();
+    client.call(|session, _, cx| session.on_close(cx));
+    let requeued = client.asked().into_iter().find_map(|(_, command)| match command {
+        Command::Settle { offsets, outcome: Outcome::Requeue, .. } => Some(offsets),
+        _ => None,
+    });
+    assert!(is(&requeued.unwrap(), 1..5));
+}
+
 #[test]
 fn who_deletes_the_queue_it_consumes_hears_of_the_deletion_first() {
     let mut client = Client::open();

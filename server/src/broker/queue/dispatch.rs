@@ -40,8 +40,9 @@ impl Queue {
 
     /// Does what can be done with the head; false: it stays.
     fn serve_head(&mut self, head: Head, now: Now, out: &mut QueueOutput) -> bool {
-        let taker = self.taker();
         let over = self.is_over();
+        // What must make room is gone before a get; a consumer with room would have had it before.
+        let taker = self.taker().filter(|taker| !over || *taker != Taker::Get);
         if taker.is_none() {
             if over && !self.settings.dead_letters {
                 self.shared.settle_head(head);

@@ -129,6 +129,21 @@ fn a_get_is_not_given_what_had_no_time_to_wait() {
 }
 
 #[test]
+fn a_get_is_not_given_what_must_make_room() {
+    for dead_letters in [false, true] {
+        let settings = QueueSettings { length_max: Some(1), dead_letters, ..QueueSettings::default() };
+        let mut world = World::new(settings);
+        world.append_many(3);
+        world.ask(2, 7, Command::Get { log: LOG, settle: false });
+        assert_eq!(got(&world.settle_down()), [Some((2, 0))]);
+        world.append_many(1);
+        world.settle(2, 2, Outcome::Requeue);
+        world.ask(2, 7, Command::Get { log: LOG, settle: false });
+        assert_eq!(got(&world.settle_down()), [Some((3, 0))]);
+    }
+}
+
+#[test]
 fn a_declaration_is_a_use() {
     let mut world = World::new(QueueSettings { expires_ms: Some(100), ..QueueSettings::default() });
     world.settle_down();
