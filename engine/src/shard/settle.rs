@@ -150,7 +150,7 @@ impl Shard {
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
         let Some(partition) = self.logs.get_mut(&job.log) else {
-            // Deleted meanwhile: take back what this step may have made.
+            // Deleted meanwhile: take back what this step may have made. That it failed does not matter.
             if let Step::Open { base } = job.step {
                 self.want(Work::Removal, Op::Remove { path: segment::path(&data, job.log, base) });
             }

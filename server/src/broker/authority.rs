@@ -65,7 +65,7 @@ impl Authority {
                 self.decided.topic(&name).ok_or(CatalogError::NotFound)?;
                 let gone = Destination::Queue(name.clone());
                 changes.push(Change::TopicDeleted { name });
-                self.delete_unused_exchanges(&gone, &mut changes);
+                self.delete_unused_exchanges(gone, &mut changes);
             }
             CatalogRequest::AddPartitions { name, total } => {
                 let partitions = self.new_logs(self.check_added_partitions(&name, total)?);
@@ -85,7 +85,7 @@ impl Authority {
                 }
                 let gone = Destination::Exchange(name.clone());
                 changes.push(Change::ExchangeDeleted { name });
-                self.delete_unused_exchanges(&gone, &mut changes);
+                self.delete_unused_exchanges(gone, &mut changes);
             }
             CatalogRequest::Bind(binding) => {
                 self.check_binding(&binding)?;
@@ -99,7 +99,8 @@ impl Authority {
                     let source = binding.source.clone();
                     changes.push(Change::Unbound(binding));
                     if was_last && self.is_auto_delete(&source) {
-                        changes.push(Change::ExchangeDeleted { name: source });
+                        changes.push(Change::ExchangeDeleted { name: source.clone() });
+                        self.delete_unused_exchanges(Destination::Exchange(source), &mut changes);
                     }
                 }
             }
@@ -214,13 +215,22 @@ impl Authority {
         self.decided.exchange(name).is_some_and(|exchange| exchange.auto_delete)
     }
 
-    /// Exchanges that go with their last binding, when `gone` was where that led.
-    fn delete_unused_exchanges(&self, gone: &Destination, changes: &mut Vec<Change>) {
-        for exchange in self.decided.exchanges().filter(|exchange| exchange.auto_delete) {
-            let bindings = self.decided.bindings(&exchange.name);
-            if !bindings.is_empty() && bindings.iter().all(|binding| binding.destination == *gone) {
-                changes.push(Change::ExchangeDeleted { name: exchange.name.clone() });
+    /// Exchanges that go with their last binding, when `gone` was where that led; and those that led to them.
+    fn delete_unused_exchanges(&self, gone: Destination, changes: &mut Vec<Change>) {
+        let mut gone = vec![gone];
+        let mut next = 0;
+        while next < gone.len() {
+            for exchange in self.decided.exchanges().filter(|exchange| exchange.auto_delete) {
+                let bindings = self.decided.bindings(&exchange.name);
+                let leads_there = bindings.iter().any(|binding| binding.destination == gone[next]);
+                let unused = bindings.iter().all(|binding| gone.contains(&binding.destination));
+                let this = Destination::Exchange(exchange.name.clone());
+                if leads_there && unused && !gone.contains(&this) {
+                    changes.push(Change::ExchangeDeleted { name: exchange.name.clone() });
+                    gone.push(this);
+                }
             }
+            next += 1;
         }
     }
 }
@@ -354,5 +364,42 @@ mod tests {
         let mut restarted = Authority::new(catalog);
         let (_, reply) = restarted.decide(CatalogRequest::AllocateProducerId, &mut random).unwrap();
         assert_eq!(reply, CatalogReply::ProducerId(1000));
+    }
+    #[test]
+    fn an_auto_delete_exchange_takes_those_along_that_led_only_to_it() {
+        let exchange = |name: &str| Destination::Exchange(name.into());
+        let bind = |source: &str, destination: &str| Binding {
+            source: source.into(),
+            destination: exchange(destination),
+            routing_key: Vec::new(),
+            arguments: Default::default(),
+        };
+        let left = |bindings: &[(&str, &str)], last: CatalogRequest| {
+            let (mut authority, mut random) = (Authority::new(Catalog::new()), Random(1));
+            for name in ["a", "b", "c", "keeps"] {
+                let declared = Exchange {
+                    name: name.into(),
+                    kind: "fanout".into(),
+                    durable: false,
+                    auto_delete: name != "keeps",
+                    internal: false,
+                    arguments: Default::default(),
+                };
+                authority.decide(CatalogRequest::DeclareExchange(declared), &mut random).unwrap();
+            }
+            for (source, destination) in bindings {
+                authority.decide(CatalogRequest::Bind(bind(source, destination)), &mut random).unwrap();
+            }
+            authority.decide(last, &mut random).unwrap();
+            let there = |name: &&str| authority.decided.exchange(name).is_some();
+            ["a", "b", "c", "keeps"].into_iter().filter(there).collect::<Vec<_>>()
+        };
+        let delete = |name: &str| CatalogRequest::DeleteExchange { name: name.into(), if_unused: false };
+        let unbind = |source, destination| CatalogRequest::Unbind(bind(source, destination));
+        assert_eq!(left(&[("a", "b"), ("b", "c"), ("a", "c")], delete("c")), ["keeps"]);
+        assert_eq!(left(&[("a", "b"), ("b", "a")], unbind("b", "a")), ["c", "keeps"]);
+        assert_eq!(left(&[("a", "b"), ("a", "keeps"), ("b", "c")], delete("c")), ["a", "keeps"]);
+        assert_eq!(left(&[("keeps", "a"), ("a", "b")], delete("b")), ["c", "keeps"]);
+        assert_eq!(left(&[("a", "b")], delete("a")), ["b", "c", "keeps"]);
     }
 }

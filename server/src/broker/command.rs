@@ -102,7 +102,7 @@ pub enum Command {
     /// `count` deliveries have left for the peer, so as many may follow. Never answered.
     Sent { log: LogId, consumer: u64, count: u32 },
     /// Ends the consumer subscribed under ticket `consumer`. Its unsettled deliveries stay its session's.
-    /// [`Event::Cancelled`].
+    /// [`Event::Cancelled`]; where the queue goes with its last consumer [`Event::Catalog`] instead, when it is gone.
     Cancel { log: LogId, consumer: u64 },
     /// Takes one record. [`Event::Got`].
     Get { log: LogId, settle: bool },

@@ -242,6 +242,18 @@ impl Broker {
                 self.metrics.queues.deliveries += deliveries.len() as u64;
             }
         }
+        if out.delete_me
+            && let Some(topic) = self.catalog.topic_of(log)
+        {
+            // Whoever cancelled the last consumer hears of it when the queue is gone.
+            let cancelled = out.answers.iter().position(|answer| matches!(answer.event, Event::Cancelled));
+            let (from, ticket) = match cancelled.map(|position| out.answers.remove(position)) {
+                Some(answer) => (answer.to, answer.ticket),
+                None => (self.myself(), 0),
+            };
+            let command = Command::Catalog(CatalogRequest::DeleteTopic { name: topic.name.clone() });
+            self.requests.push(Request { from, ticket, command });
+        }
         self.answers.append(&mut out.answers);
         let agent = self.agent();
         for (reason, records) in out.dead_letters {
@@ -262,12 +274,6 @@ impl Broker {
         let Some(life) = self.queues.by_log.get(&log).map(|entry| entry.life) else { return };
         for (key, to) in out.seek {
             self.queue_seek(log, life, key, to);
-        }
-        if out.delete_me
-            && let Some(topic) = self.catalog.topic_of(log)
-        {
-            let command = Command::Catalog(CatalogRequest::DeleteTopic { name: topic.name.clone() });
-            self.requests.push(Request { from: self.myself(), ticket: 0, command });
         }
         if out.broken_batches > 0 {
             let count = out.broken_batches;
