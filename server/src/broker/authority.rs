@@ -3,8 +3,11 @@
 //! In: requests of front ends. Out: the changes that carry them out, or why not. It decides on a catalog that
 //! already shows every change it has decided, so two requests in flight cannot both take one name.
 
+use ringmain_engine::limits::LOGS_MAX;
+
 use super::catalog::{
-    Binding, Catalog, CatalogError, CatalogRequest, Change, Destination, Exchange, Topic, records_log,
+    Binding, Catalog, CatalogError, CatalogRequest, Change, Destination, Exchange, FIRST_NUMBER, Topic,
+    records_log,
 };
 use super::command::CatalogReply;
 use super::context::Random;
@@ -16,6 +19,8 @@ const TOPICS_MAX: usize = 100_000;
 const PARTITIONS_MAX: u32 = 10_000;
 /// Partitions there may be, of all topics.
 const PARTITIONS_TOTAL_MAX: u64 = 150_000;
+/// One core may have to hold them all, each with its settlements, beside the broker's own logs.
+const _: () = assert!(2 * PARTITIONS_TOTAL_MAX + FIRST_NUMBER <= LOGS_MAX as u64);
 /// Exchanges there may be.
 const EXCHANGES_MAX: usize = 100_000;
 /// Bindings one exchange may have.
