@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use ringmain_engine::limits::LOGS_MAX;
 use ringmain_engine::types::LogId;
 
 use super::catalog::{
-    Binding, Catalog, CatalogError, CatalogRequest, Change, Destination, Exchange, Topic, records_log,
+    Binding, Catalog, CatalogError, CatalogRequest, Change, Destination, Exchange, FIRST_NUMBER, Topic,
+    records_log,
 };
 use super::command::CatalogReply;
 use super::context::Random;
@@ -20,6 +22,8 @@ const TOPICS_MAX: usize = 100_000;
 pub const PARTITIONS_MAX: u32 = 10_000;
 /// Partitions there may be, of all topics.
 const PARTITIONS_TOTAL_MAX: u64 = 150_000;
+/// One core may have to hold them all, each with its settlements, beside the broker's own logs.
+const _: () = assert!(2 * PARTITIONS_TOTAL_MAX + FIRST_NUMBER <= LOGS_MAX as u64);
 /// Exchanges there may be.
 const EXCHANGES_MAX: usize = 100_000;
 /// Bindings one exchange may have.

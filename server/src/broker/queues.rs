@@ -259,8 +259,8 @@ impl Broker {
         for (reason, records) in out.dead_letters {
             self.answer(agent, 0, Event::DeadLetters { log, reason, records });
         }
-        if let Some(record) = out.settlement {
-            self.append_state(settlements_of(log), &[record], Pending::Nobody);
+        if !out.settlements.is_empty() {
+            self.append_state(settlements_of(log), &out.settlements, Pending::Nobody);
         }
         if out.snapshot
             && let Some(entry) = self.queues.by_log.get_mut(&log)
