@@ -193,7 +193,7 @@ impl World {
         self.reading.clear();
         self.read_everything()?;
         for (log, known) in self.model.logs.clone() {
-            for again in known.producers.values().flatten() {
+            for again in known.producers.values().flat_map(|producer| producer.known()) {
                 if self.prng.percent(20) {
                     self.send_again(log, again)?;
                 }
