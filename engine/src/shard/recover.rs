@@ -242,6 +242,12 @@ impl Recovery<'_> {
     fn journal(&mut self, checkpoint: &Checkpoint) -> Result<End, OpenError> {
         let Checkpoint { shard, incarnation, sequence, chain, .. } = *checkpoint;
         let directory = journal_directory(&self.config.directory, shard);
+        // What is read here is acted upon, and files go because of it. A frame whose write was cut off by the end of
+        // the process may be seen without being durable.
+        for name in self.config.disk.list(&directory)? {
+            let path = directory.join(name);
+            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
+        }
         let from = From { shard, incarnation, sequence, chain };
         let end = scan(&self.config.disk, &directory, from, |header, bytes| {
             self.replay(&directory, header, bytes)
