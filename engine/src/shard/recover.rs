@@ -30,7 +30,7 @@ use crate::format::run;
 use crate::format::superblock::Superblock;
 use crate::io::disk::{self, DirectoryLock, Disk};
 use crate::io::{Descriptor, Open, buffer};
-use crate::journal::recover::{End, From, scan};
+use crate::journal::recover::{End, From, check_unused, scan};
 use crate::journal::{self, Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
@@ -144,6 +144,11 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     for checkpoint in &checkpoints {
         ends.push(recovery.journal(checkpoint)?);
     }
+    for name in disk.list(&directory.join("journal"))? {
+        if !name.parse().is_ok_and(|shard: u16| shard < old_shards) {
+            check_unused(disk, &directory.join("journal").join(name), incarnation)?;
+        }
+    }
     recovery.check_whole()?;
     recovery.settle_all()?;
     recovery.quarantine_unknown()?;
@@ -242,6 +247,12 @@ impl Recovery<'_> {
     fn journal(&mut self, checkpoint: &Checkpoint) -> Result<End, OpenError> {
         let Checkpoint { shard, incarnation, sequence, chain, .. } = *checkpoint;
         let directory = journal_directory(&self.config.directory, shard);
+        // What is read here is acted upon, and files go because of it. A frame whose write was cut off by the end of
+        // the process may be seen without being durable.
+        for name in self.config.disk.list(&directory)? {
+            let path = directory.join(name);
+            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
+        }
         let from = From { shard, incarnation, sequence, chain };
         let end = scan(&self.config.disk, &directory, from, |header, bytes| {
             self.replay(&directory, header, bytes)
@@ -501,7 +512,7 @@ impl Recovery<'_> {
             let number: Option<u32> = name.strip_suffix(".journal").and_then(|number| number.parse().ok());
             next_name = next_name.max(number.map_or(0, |number| number + 1));
             let file = self.config.disk.open(&path, Open::ReadWrite)?;
-            if disk::length(&path, &file)? == file_bytes {
+            if number.is_some() && disk::length(&path, &file)? == file_bytes {
                 spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
             } else {
                 self.outdated.push(path);
@@ -509,9 +520,11 @@ impl Recovery<'_> {
         }
         if spare.is_empty() {
             let path = directory.join(journal::file_name(next_name));
+            let unfinished = journal::unfinished(&path);
             next_name += 1;
-            let file = self.config.disk.open(&path, Open::Replace)?;
-            disk::write_zeros(&path, &file, file_bytes)?;
+            let file = self.config.disk.open(&unfinished, Open::Replace)?;
+            disk::write_zeros(&unfinished, &file, file_bytes)?;
+            self.config.disk.rename(&unfinished, &path)?;
             spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
         }
         self.config.disk.sync_directory(&directory)?;
