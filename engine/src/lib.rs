@@ -9,6 +9,7 @@
 //! * [`segment`] — where a batch lives afterwards, in large aligned runs.
 //! * [`partition`] — one ordered log: offsets, watermarks, producers, the tail in memory.
 //! * [`shard`] — all logs of one core behind one interface.
+//! * `sim` (feature) — all of it over a disk in memory, with faults, by seed. [`planted`] — bugs it must find.
 //! * [`verify`] — the whole of a directory that nobody uses, read again and judged.
 //!
 //! The engine reads no clock and calls the kernel only from [`io`]: its owner gives it completions and the time,
@@ -21,7 +22,10 @@ pub mod io;
 pub mod journal;
 pub mod limits;
 pub mod partition;
+pub mod planted;
 pub mod segment;
 pub mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod types;
 pub mod verify;

@@ -30,7 +30,7 @@ use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
 use crate::io::{Completion, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
-use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, RUN_BYTES, SEAL_AFTER_US};
+use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
 use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
 use crate::types::{LogId, Now, Offset, Ticket};
 
@@ -87,6 +87,7 @@ pub struct ShardPlace {
     pub incarnation: u32,
     /// Bytes of frames kept in memory to serve the ends of logs, unsettled ones included.
     pub memory_bytes: usize,
+    pub sizes: Sizes,
 }
 
 /// Figures of one shard, for metrics.
@@ -297,6 +298,8 @@ impl Shard {
             unreachable!("a completion for work that nobody began")
         };
         match (work, completion.result) {
+            // Once the shard has failed nothing is acknowledged, not even what happened to succeed.
+            (Work::Frame, Ok(_)) if self.failed.is_some() => {}
             (Work::Frame, Ok(_)) => {
                 let frame = self.journal.written();
                 self.durable(frame);
@@ -368,7 +371,7 @@ impl Shard {
             if touched.last() != Some(&piece.log) {
                 touched.push(piece.log);
             }
-            if partition.unsettled_bytes() >= RUN_BYTES && !partition.settling {
+            if partition.unsettled_bytes() >= self.place.sizes.run_bytes && !partition.settling {
                 partition.settling = true;
                 self.settler.queue(piece.log);
             }
