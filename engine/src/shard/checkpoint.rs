@@ -119,7 +119,8 @@ impl Shard {
     fn checkpoint(&self, sequence: u64, chain: u32) -> Checkpoint {
         let mut logs: Vec<_> = self.logs.values().map(|partition| partition.state()).collect();
         logs.sort_by_key(|log| log.id);
-        Checkpoint { incarnation: self.place.incarnation, shard: self.place.shard, sequence, chain, logs }
+        let (incarnation, shard) = (self.place.incarnation, self.place.shard);
+        Checkpoint { incarnation, shard, sequence, chain, journal: self.journal.file_set(), logs }
     }
 
     fn path(&self, suffix: &str) -> PathBuf {
