@@ -16,6 +16,7 @@
 //! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
 //! not allowed.
 
+pub mod embed;
 pub mod error;
 pub mod format;
 pub mod io;

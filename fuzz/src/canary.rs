@@ -35,7 +35,8 @@ mod planted {
 
     /// Plants each; how many were not found.
     pub fn run() -> u64 {
-        let mut missed = 0;
+        // Without a bug the same seeds must pass, or finding it would prove nothing.
+        let mut missed = simulation::run(0, SEEDS_MAX);
         for bug in ALL {
             match first_seed(&format!("{bug:?}")) {
                 Ok(line) => println!("{bug:?}: found by {line}"),
@@ -45,7 +46,7 @@ mod planted {
                 }
             }
         }
-        println!("canary: {} bugs planted, {missed} not found", ALL.len());
+        println!("canary: {} bugs planted, {missed} not found or found without a bug", ALL.len());
         missed
     }
 

@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 pub mod buffer;
 pub mod disk;
 pub mod driver;
+pub mod inspect;
 pub mod mailbox;
 pub mod poll;
 mod pool;

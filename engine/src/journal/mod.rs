@@ -31,6 +31,7 @@ use crate::format::crc::crc32c;
 use crate::format::frame::{self, FrameHeader, HEADER_BYTES, Kind};
 use crate::io::Op;
 use crate::limits::Sizes;
+use crate::planted::{Bug, planted};
 use crate::types::{LogId, Offset};
 
 /// Who writes, and after what: what recovery found, or a fresh start.
@@ -135,6 +136,13 @@ impl Journal {
         let header = self.header(&gathered, length, position, generation);
         gathered.bytes[..HEADER_BYTES].copy_from_slice(header.as_bytes());
         gathered.bytes.resize(length, 0);
+        if planted(Bug::BufferReusedEarly)
+            && let Some(next) = self.waiting.front()
+            && length > crate::limits::BLOCK_BYTES
+        {
+            let count = next.bytes.len().min(length - HEADER_BYTES);
+            gathered.bytes[HEADER_BYTES..][..count].copy_from_slice(&next.bytes[..count]);
+        }
         let bytes = gathered.bytes.freeze();
         self.sealed = gathered.entries_count == 0;
         self.counts.frames += 1;
@@ -182,6 +190,12 @@ impl Journal {
         assert!(frame.sequence == self.durable + 1, "frames become durable in order");
         self.durable = frame.sequence;
         frame
+    }
+
+    /// Takes the promises of the frame in flight: what must never be done before it is written.
+    #[cfg(feature = "planted")]
+    pub fn take_promises_early(&mut self) -> Vec<Promise> {
+        self.in_flight.as_mut().map(|frame| std::mem::take(&mut frame.promises)).unwrap_or_default()
     }
 
     /// Whether a write is in flight.

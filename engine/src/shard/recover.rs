@@ -34,6 +34,7 @@ use crate::journal::recover::{End, From, scan};
 use crate::journal::{Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
+use crate::planted::{Bug, planted};
 use crate::segment;
 use crate::types::LogId;
 
@@ -150,9 +151,12 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
 
     recovery.report.logs_count = recovery.logs.len();
     let sets: Vec<FileSet> = checkpoints.iter().map(|checkpoint| checkpoint.journal).collect();
-    let shards = recovery.shards(next, &ends, &sets)?;
     superblock.incarnation = U32::new(next);
     superblock.shards = U16::new(config.shards);
+    if planted(Bug::SuperblockBeforeCheckpoints) {
+        write_superblock(directory, &file, &mut superblock)?;
+    }
+    let shards = recovery.shards(next, &ends, &sets)?;
     write_superblock(directory, &file, &mut superblock)?;
     for path in &recovery.outdated {
         disk.remove(path)?;
@@ -199,7 +203,9 @@ fn write_superblock(
     let mut aligned = buffer::aligned(BLOCK_BYTES);
     aligned.extend_from_slice(&block);
     disk::write(&path, file, position, &aligned)?;
-    disk::sync(&path, file)?;
+    if !planted(Bug::SuperblockNotSynced) {
+        disk::sync(&path, file)?;
+    }
     Ok(())
 }
 
@@ -266,6 +272,7 @@ impl Recovery<'_> {
                 Kind::Trim => {
                     if let Some(partition) = self.logs.get_mut(&entry.log) {
                         partition.trim(entry.offset);
+                        partition.trimmed(entry.offset.min(partition.marks().start));
                     }
                     self.drop_trimmed(entry.log)?;
                 }
@@ -329,6 +336,9 @@ impl Recovery<'_> {
 
     fn settle_all(&mut self) -> Result<(), OpenError> {
         for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains_key(path)) {
+            if planted(Bug::UnfinishedSegmentKept) {
+                continue;
+            }
             self.config.disk.remove(&path)?;
             self.thinned.extend(path.parent().map(Path::to_path_buf));
         }

@@ -16,6 +16,7 @@ use super::{Shard, Work};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open};
 use crate::limits::SETTLES_IN_FLIGHT_MAX;
+use crate::planted::{Bug, planted};
 use crate::segment;
 use crate::types::{LogId, Offset};
 
@@ -125,6 +126,9 @@ impl Shard {
             max_timestamp_ms,
             &batches,
         );
+        if planted(Bug::SettledBeforeWritten) {
+            partition.settled(place.end_offset.get());
+        }
         let op = Op::Write { file, position, data: bytes, durable: false };
         self.settle_with(Job { log, step: Step::Write { place, end_position } }, op);
     }
@@ -139,10 +143,6 @@ impl Shard {
         self.settler.in_flight -= 1;
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
-        let done = match result {
-            Ok(done) => done,
-            Err(fault) => return self.fail("write a segment", directory, fault),
-        };
         let Some(partition) = self.logs.get_mut(&job.log) else {
             // Deleted meanwhile: take back what this step may have made.
             if let Step::Open { base } = job.step {
@@ -150,6 +150,10 @@ impl Shard {
             }
             self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
             return;
+        };
+        let done = match result {
+            Ok(done) => done,
+            Err(fault) => return self.fail("write a segment", directory, fault),
         };
         match (job.step, done) {
             (Step::MakeDirectory, _) => {

@@ -51,8 +51,24 @@ pub struct Log {
     pub start: Offset,
     pub end: Offset,
     pub batches: BTreeMap<Offset, Appended>,
-    /// The last batches of each producer, oldest first.
-    pub producers: BTreeMap<i64, Vec<Appended>>,
+    pub producers: BTreeMap<i64, Producer>,
+}
+
+/// What a log must remember of a producer.
+#[derive(Clone, Debug, Default)]
+pub struct Producer {
+    /// The last batches, oldest first.
+    pub last: Vec<Appended>,
+    /// Those from here on must be known when they come again. Batches that a crash took have pushed others out of
+    /// the memory of the log; a producer has no more than so many under way, so it never sends those again.
+    pub known_from: Offset,
+}
+
+impl Producer {
+    /// Batches that must be known when they come again.
+    pub fn known(&self) -> impl Iterator<Item = &Appended> {
+        self.last.iter().filter(|appended| appended.base >= self.known_from)
+    }
 }
 
 impl Log {
@@ -60,10 +76,10 @@ impl Log {
         self.end = appended.end;
         self.batches.insert(appended.base, appended.clone());
         if let Some((id, _)) = appended.producer {
-            let known = self.producers.entry(id).or_default();
-            known.push(appended.clone());
-            if known.len() > KNOWN_BATCHES {
-                known.remove(0);
+            let last = &mut self.producers.entry(id).or_default().last;
+            last.push(appended.clone());
+            if last.len() > KNOWN_BATCHES {
+                last.remove(0);
             }
         }
     }
@@ -185,6 +201,14 @@ impl Model {
         }
         if let Some(stranger) = all.iter().find(|log| !logs.contains_key(log)) {
             return Err(format!("{stranger:?} is there, but was deleted or never created"));
+        }
+        for (log, recovered) in &mut logs {
+            let before = self.logs.get(log);
+            for (id, producer) in &mut recovered.producers {
+                let before = before.and_then(|log| log.producers.get(id)?.last.first());
+                let known_from = before.map_or(recovered.end, |first| first.base);
+                producer.known_from = producer.known_from.max(known_from);
+            }
         }
         self.logs = logs.clone();
         self.base = logs;

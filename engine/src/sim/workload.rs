@@ -85,11 +85,13 @@ impl World {
             return self.append_new(log, batch, None);
         }
         let producer = self.prng.below(3) as i64;
-        let known = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer)?.last());
-        let next = known.map_or(0, |last| {
+        let memory = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
+        let last = memory.and_then(|memory| memory.last.last());
+        let next = last.map_or(0, |last| {
             last.producer.map_or(0, |(_, sequence)| sequence + (last.end - last.base) as i32)
         });
-        if known.is_some() && self.prng.percent(8) {
+        let is_known = memory.is_some_and(|memory| memory.known().next().is_some());
+        if is_known && self.prng.percent(8) {
             return self.append_gap(log, with_producer(&batch, producer, next + 1));
         }
         self.append_new(log, with_producer(&batch, producer, next), Some((producer, next)))
@@ -135,8 +137,11 @@ impl World {
     fn append_again(&mut self) -> Result<(), String> {
         let Some(log) = self.some_log() else { return Ok(()) };
         let producer = self.prng.below(3) as i64;
-        let known = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
-        let Some(known) = known.filter(|known| !known.is_empty()) else { return Ok(()) };
+        let memory = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
+        let known: Vec<Appended> = memory.into_iter().flat_map(|memory| memory.known().cloned()).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
         let again = known[self.prng.below(known.len() as u64) as usize].clone();
         self.send_again(log, &again)
     }

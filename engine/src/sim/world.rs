@@ -193,7 +193,7 @@ impl World {
         self.reading.clear();
         self.read_everything()?;
         for (log, known) in self.model.logs.clone() {
-            for again in known.producers.values().flatten() {
+            for again in known.producers.values().flat_map(|producer| producer.known()) {
                 if self.prng.percent(20) {
                     self.send_again(log, again)?;
                 }
@@ -410,6 +410,7 @@ impl World {
         let clock = std::mem::take(&mut self.clock);
         let disk = self.config.disk.clone();
         clock.abandon(&disk, &mut self.prng);
+        let off = off || self.disk.is_off();
         self.faults += u64::from(choice >= 2);
         if off || choice >= 4 {
             self.cut_power();
