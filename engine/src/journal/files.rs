@@ -6,11 +6,11 @@
 //! ```text
 //!   spare ──rotate──> live, current ──rotate──> live, full ──release──> spare
 //!     ^
-//!   filling (zeros, sync) <── unused, as the set was made
+//!   filling (zeros, sync, rename) <── unused, as the set was made
 //! ```
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -52,7 +52,15 @@ struct Making {
     file: Option<Descriptor>,
     zeros: Bytes,
     position: u64,
-    synced: bool,
+    phase: Phase,
+}
+
+/// How far it is: its zeros are written and synced, it gets its name, the name is synced.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Filling,
+    Renaming,
+    Naming,
 }
 
 const ZEROS_BYTES: usize = 1 << 20;
@@ -138,28 +146,34 @@ impl Files {
         let mut zeros = buffer::aligned(zeros_bytes);
         zeros.resize(zeros_bytes, 0);
         let zeros = zeros.freeze();
-        self.making = Some(Making { path: path.clone(), file: None, zeros, position: 0, synced: false });
-        // In its place: a crash leaves it shorter and all zeros, but never empty.
-        Some(Op::Open { path, how: Open::ReadWrite })
+        let unfinished = unfinished(&path);
+        self.making = Some(Making { path, file: None, zeros, position: 0, phase: Phase::Filling });
+        Some(Op::Open { path: unfinished, how: Open::Replace })
     }
 
     /// Goes on preparing after one step of it is done.
     pub fn prepared(&mut self, result: Result<Done, Fault>) -> Result<Option<Op>, (PathBuf, Fault)> {
         let Some(making) = &mut self.making else { return Ok(None) };
-        match result.map_err(|fault| (making.path.clone(), fault))? {
-            Done::Opened(file) if making.file.is_none() => making.file = Some(file),
-            Done::Opened(directory) => return Ok(Some(Op::Sync { file: directory })),
-            Done::Synced if making.synced => {
+        let done = result.map_err(|fault| (making.path.clone(), fault))?;
+        match (making.phase, done) {
+            (Phase::Filling, Done::Opened(file)) => making.file = Some(file),
+            (Phase::Filling, Done::Synced) => {
+                making.phase = Phase::Renaming;
+                let (from, to) = (unfinished(&making.path), making.path.clone());
+                return Ok(Some(Op::Rename { from, to }));
+            }
+            (Phase::Renaming, _) => {
+                making.phase = Phase::Naming;
+                return Ok(Some(Op::Open { path: self.directory.clone(), how: Open::Directory }));
+            }
+            (Phase::Naming, Done::Opened(directory)) => return Ok(Some(Op::Sync { file: directory })),
+            (Phase::Naming, _) => {
                 if let Some(Making { path, file: Some(file), .. }) = self.making.take() {
                     self.spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
                 }
                 return Ok(None);
             }
-            Done::Synced => {
-                making.synced = true;
-                return Ok(Some(Op::Open { path: self.directory.clone(), how: Open::Directory }));
-            }
-            _ => {}
+            (Phase::Filling, _) => {}
         }
         let Some(file) = making.file.clone() else { return Ok(None) };
         if making.position == self.file_bytes {
@@ -170,6 +184,11 @@ impl Files {
         making.position += step;
         Ok(Some(Op::Write { file, position, data: making.zeros.slice(..step as usize), durable: false }))
     }
+}
+
+/// Where a journal file is until it is filled with zeros, durably: a file that has its name can be used.
+pub fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// Name of the `number`-th file of a shard's journal.

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
-pub use files::{Files, JournalFile, file_name};
+pub use files::{Files, JournalFile, file_name, unfinished};
 pub use gather::{Gathered, Gathering, Piece, Promise};
 
 use crate::format::checkpoint::FileSet;

@@ -174,6 +174,9 @@ fn candidates(
                 let (generation, first_sequence) = (header.generation.get(), header.sequence.get());
                 candidates.push(Candidate { window, generation, first_sequence });
             }
+            Ok((header, _)) if header.incarnation.get() > from.incarnation => {
+                return Err(too_new(window.path, &header, from.incarnation));
+            }
             // Not used since an earlier start: files are written from the front.
             Ok((header, _)) if header.position.get() == 0 && header.incarnation.get() < from.incarnation => {}
             Err(FrameError::Version(version)) => {
@@ -185,6 +188,29 @@ fn candidates(
     }
     candidates.sort_by_key(|file| file.generation);
     Ok((candidates, suspects))
+}
+
+/// The superblock is durable before anything is written under its incarnation.
+fn too_new(path: PathBuf, header: &FrameHeader, incarnation: u32) -> OpenError {
+    let what = format!(
+        "start {} of the directory wrote it, but the superblock knows of {incarnation} only: its newer copy is damaged",
+        header.incarnation.get()
+    );
+    Damage { path, position: 0, what }.into()
+}
+
+/// Refuses a journal that no shard of `incarnation` has, if a later incarnation wrote to it.
+pub fn check_unused(disk: &Disk, directory: &Path, incarnation: u32) -> Result<(), OpenError> {
+    for name in disk.list(directory)? {
+        let mut window = Window::open(disk, &directory.join(&name))?;
+        match window.frame(0)? {
+            Ok((header, _)) if header.incarnation.get() > incarnation => {
+                return Err(too_new(window.path, &header, incarnation));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn is_ours(header: &FrameHeader, from: From, position: u64) -> bool {
@@ -252,7 +278,8 @@ fn later_frame(
     while at < window.file_bytes {
         let block = window.at(at, BLOCK_BYTES)?;
         if let Ok(header) = FrameHeader::read(&block) {
-            let later = is_ours(&header, from, at)
+            // Its place does not matter: a frame that went astray tells as well that the one before was durable.
+            let later = is_ours(&header, from, header.position.get())
                 && generation.is_none_or(|generation| generation == header.generation.get())
                 && header.sequence.get() > sequence + 1;
             if later {

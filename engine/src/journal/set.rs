@@ -4,8 +4,8 @@
 //! for new because it is short.
 //!
 //! All files of a set are there from the start on: the first is filled with zeros, each other one holds a single
-//! block of zeros until it is needed and filled in its place. So a file is as long as the set says, or shorter and
-//! all zeros; and it is never empty.
+//! block of zeros until it is needed and a filled one takes its name. So a file is as long as the set says, or
+//! shorter and begins with zeros; and it is never empty.
 
 use std::path::{Path, PathBuf};
 

@@ -30,7 +30,7 @@ use crate::format::run;
 use crate::format::superblock::Superblock;
 use crate::io::disk::{self, DirectoryLock, Disk};
 use crate::io::{Descriptor, Open, buffer};
-use crate::journal::recover::{End, From, scan};
+use crate::journal::recover::{End, From, check_unused, scan};
 use crate::journal::{Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
@@ -144,6 +144,11 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     for checkpoint in &checkpoints {
         ends.push(recovery.journal(checkpoint)?);
     }
+    for name in disk.list(&directory.join("journal"))? {
+        if !name.parse().is_ok_and(|shard: u16| shard < old_shards) {
+            check_unused(disk, &directory.join("journal").join(name), incarnation)?;
+        }
+    }
     recovery.check_whole()?;
     recovery.settle_all()?;
     recovery.quarantine_unknown()?;
@@ -243,6 +248,12 @@ impl Recovery<'_> {
     fn journal(&mut self, checkpoint: &Checkpoint) -> Result<End, OpenError> {
         let Checkpoint { shard, incarnation, sequence, chain, journal, .. } = *checkpoint;
         let directory = journal_directory(&self.config.directory, shard);
+        // What is read here is acted upon, and files go because of it. A frame whose write was cut off by the end of
+        // the process may be seen without being durable.
+        for name in self.config.disk.list(&directory)? {
+            let path = directory.join(name);
+            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
+        }
         let from = From { shard, incarnation, sequence, chain };
         let end = scan(&self.config.disk, &directory, from, journal, |header, bytes| {
             self.replay(&directory, header, bytes)
