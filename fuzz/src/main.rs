@@ -9,11 +9,13 @@
 mod canary;
 mod damage;
 mod directory;
+mod flips;
 mod node;
 mod parsers;
 mod random;
 mod samples;
 mod simulation;
+mod small;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +27,7 @@ const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
        ringmain-fuzz directory --seeds N [--from SEED]
        ringmain-fuzz sim --seeds N [--from SEED]
        ringmain-fuzz canary          (built with --features planted)
+       ringmain-fuzz flips
        ringmain-fuzz smoke";
 
 /// What a fuzzer came to.
@@ -79,6 +82,10 @@ fn main() -> ExitCode {
         }
         Some((&"sim", flags)) => numbers(flags, "--seeds").map(|(count, from)| simulation::run(from, count)),
         Some((&"canary", [])) => Some(canary::run()),
+        Some((&"flips", [])) => Some(flips::run().unwrap_or_else(|what| {
+            println!("{what}");
+            1
+        })),
         Some((&"smoke", [])) => Some(smoke()),
         _ => None,
     };
