@@ -183,6 +183,7 @@ pub fn run() -> Result<u64, String> {
     let (large, small) = (Subject::new(1 << 20)?, Subject::new(256 << 10)?);
     let (flips, prefixes, removals) = (Totals::default(), Totals::default(), Totals::default());
     each_block(&large, |worker, path, block| worker.flip_block(&flips, path, block))?;
+    println!("every bit was turned over, {:.0} s", begun.elapsed().as_secs_f64());
     each_block(&small, |worker, path, block| worker.cut_in_block(&prefixes, path, block))?;
     for subject in [&large, &small] {
         remove_each(subject, &removals);
