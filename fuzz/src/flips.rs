@@ -29,7 +29,7 @@ use ringmain_engine::types::{LogId, Offset};
 use ringmain_engine::verify::verify_on;
 
 use crate::node::Node;
-use crate::small::{Directory, Model, config};
+use crate::small::{Directory, Model, SEGMENT_BYTES, config};
 
 /// `verify` is tried with one in so many damaged bits.
 const VERIFY_ONE_IN: u64 = 5003;
@@ -122,7 +122,7 @@ struct Subject {
 
 impl Subject {
     fn new(bytes: usize) -> Result<Subject, String> {
-        let directory = Directory::make(bytes)?;
+        let directory = Directory::make(bytes, SEGMENT_BYTES)?;
         let after = directory.disk.copy();
         after.trace_reads();
         let mut node = start(&after)?;

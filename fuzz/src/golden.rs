@@ -36,7 +36,7 @@ fn report(outcome: Result<(), String>) -> u64 {
 }
 
 fn write(target: &Path) -> Result<(), String> {
-    let made = Directory::make(48 << 10)?;
+    let made = Directory::make(48 << 10, 16 << 10)?;
     for (path, _) in made.disk.files() {
         let inside = path.strip_prefix("data").map_err(|error| error.to_string())?;
         let file = target.join(inside);
