@@ -29,7 +29,7 @@ use ringmain_engine::types::{LogId, Offset};
 use ringmain_engine::verify::verify_on;
 
 use crate::node::Node;
-use crate::small::{Directory, Model, config};
+use crate::small::{Directory, Model, SEGMENT_BYTES, config};
 
 /// `verify` is tried with one in so many damaged bits.
 const VERIFY_ONE_IN: u64 = 5003;
@@ -122,7 +122,7 @@ struct Subject {
 
 impl Subject {
     fn new(bytes: usize) -> Result<Subject, String> {
-        let directory = Directory::make(bytes)?;
+        let directory = Directory::make(bytes, SEGMENT_BYTES)?;
         let after = directory.disk.copy();
         after.trace_reads();
         let mut node = start(&after)?;
@@ -183,6 +183,7 @@ pub fn run() -> Result<u64, String> {
     let (large, small) = (Subject::new(1 << 20)?, Subject::new(256 << 10)?);
     let (flips, prefixes, removals) = (Totals::default(), Totals::default(), Totals::default());
     each_block(&large, |worker, path, block| worker.flip_block(&flips, path, block))?;
+    println!("every bit was turned over, {:.0} s", begun.elapsed().as_secs_f64());
     each_block(&small, |worker, path, block| worker.cut_in_block(&prefixes, path, block))?;
     for subject in [&large, &small] {
         remove_each(subject, &removals);

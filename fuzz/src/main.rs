@@ -10,6 +10,7 @@ mod canary;
 mod damage;
 mod directory;
 mod flips;
+mod golden;
 mod node;
 mod parsers;
 mod random;
@@ -17,6 +18,7 @@ mod samples;
 mod simulation;
 mod small;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +30,7 @@ const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
        ringmain-fuzz sim --seeds N [--from SEED]
        ringmain-fuzz canary          (built with --features planted)
        ringmain-fuzz flips
+       ringmain-fuzz golden [--make] DIR
        ringmain-fuzz smoke";
 
 /// What a fuzzer came to.
@@ -86,6 +89,8 @@ fn main() -> ExitCode {
             println!("{what}");
             1
         })),
+        Some((&"golden", ["--make", directory])) => Some(golden::make(Path::new(directory))),
+        Some((&"golden", [directory])) => Some(golden::print(Path::new(directory))),
         Some((&"smoke", [])) => Some(smoke()),
         _ => None,
     };

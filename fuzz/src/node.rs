@@ -79,6 +79,13 @@ impl Node {
         Ok(Node { shards, events: Vec::new(), now: Now::default(), disk, _lock: lock })
     }
 
+    /// Every log, in order.
+    pub fn logs(&self) -> Vec<LogId> {
+        let mut logs: Vec<LogId> = self.shards.iter().flat_map(Shard::logs).collect();
+        logs.sort_unstable();
+        logs
+    }
+
     pub fn shard(&mut self, log: LogId) -> &mut Shard {
         let index = shard_of(log, self.shards.len() as u16);
         &mut self.shards[usize::from(index)]

@@ -19,6 +19,8 @@ use crate::random::Random;
 
 const SHARDS: u16 = 2;
 const JOURNAL_FILE_BYTES: u64 = 12 << 10;
+/// Large enough that most of a directory is records.
+pub const SEGMENT_BYTES: u64 = 64 << 10;
 /// The large logs are mostly sealed segments; the small ones have one that is being filled; the last is in the
 /// journal only.
 const LARGE: [LogId; 2] = [LogId(2), LogId(3)];
@@ -35,7 +37,7 @@ pub fn config(disk: &SimulatedDisk) -> OpenConfig {
             chunk_bytes: 8 << 10,
             frame_body_bytes: 4000,
             run_bytes: 15 << 10,
-            segment_bytes: 64 << 10,
+            segment_bytes: SEGMENT_BYTES,
             run_cache_bytes: 0,
         },
         ..node::config(Path::new("data"), SHARDS)
@@ -78,13 +80,15 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes one whose files have about `bytes` bytes together.
-    pub fn make(bytes: usize) -> Result<Directory, String> {
+    /// Makes one whose files have about `bytes` bytes together, in segments of about `segment_bytes`.
+    pub fn make(bytes: usize, segment_bytes: u64) -> Result<Directory, String> {
         let disk = SimulatedDisk::default();
         let mut made = Directory { disk: disk.clone(), model: Model::default() };
         let mut random = Random::new(1);
         for life in 0..3 {
-            let mut node = Node::open_with(&config(&disk)).map_err(|error| error.to_string())?;
+            let mut config = config(&disk);
+            config.sizes.segment_bytes = segment_bytes;
+            let mut node = Node::open_with(&config).map_err(|error| error.to_string())?;
             made.fill(&mut node, bytes, life, &mut random)?;
         }
         Ok(made)
