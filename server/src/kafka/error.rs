@@ -105,6 +105,7 @@ impl From<&ReadError> for ErrorCode {
             ReadError::UnknownLog => ErrorCode::UnknownTopicOrPartition,
             ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             ReadError::Damaged(_) | ReadError::Storage => ErrorCode::KafkaStorageError,
+            ReadError::SettledLog => ErrorCode::PolicyViolation,
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
-use ringmain_engine::types::{LogId, Now};
+use ringmain_engine::types::{LogId, Now, Offset};
 
+use crate::broker::authority::Authority;
 use crate::broker::catalog::{Catalog, CatalogError, CatalogRequest, Change, Topic};
-use crate::broker::command::{CatalogReply, Command, Event, Request, SessionId};
+use crate::broker::command::{CatalogReply, Command, Event, ReadError, Request, SessionId};
 use crate::broker::context::{Context, Output, Random};
 use crate::broker::settings::Settings;
 use crate::broker::topic_config::TOPIC_CONFIGS;
@@ -23,16 +24,16 @@ use crate::kafka::wire::describe_configs::{
 use crate::kafka::wire::{Reader, RequestHeader, WireError, Writer, frame};
 use crate::kafka::{Session, api_of, is_flexible};
 
-struct Server {
+pub(super) struct Server {
     session: Session,
     settings: Settings,
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     requests: Vec<Request>,
     output: Output,
 }
 
 impl Server {
-    fn new() -> Server {
+    pub(super) fn new() -> Server {
         Server {
             session: Session::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
             settings: settings(),
@@ -56,7 +57,7 @@ impl Server {
     }
 
     /// Sends a request, lets the catalog decide what it is asked, and reads the response to its last byte.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &mut self,
         key: i16,
         version: i16,
@@ -78,30 +79,59 @@ impl Server {
         response
     }
 
-    /// Answers what was asked of the catalog, the last first.
+    /// Answers what was asked of the catalog and of logs, the last first.
     fn decide(&mut self) {
-        while let Some(Request { ticket, command: Command::Catalog(request), .. }) = self.requests.pop() {
-            let reply = match request {
-                CatalogRequest::CreateTopic { name, .. } if name == "late" => Err(CatalogError::Exists),
-                CatalogRequest::CreateTopic { name, partitions, configs, queue } => {
-                    let next = self.catalog.next_number();
-                    let partitions =
-                        (next..next + u64::from(partitions)).map(|number| LogId(number << 2)).collect();
-                    let topic = Topic { name, id: [next as u8; 16], partitions, configs, queue };
-                    self.catalog.apply(&Change::TopicCreated(topic));
-                    Ok(CatalogReply::Done)
-                }
-                CatalogRequest::DeleteTopic { name } => {
-                    self.catalog.apply(&Change::TopicDeleted { name });
-                    Ok(CatalogReply::Done)
-                }
+        while let Some(Request { ticket, command, .. }) = self.requests.pop() {
+            let event = match command {
+                Command::Catalog(request) => Event::Catalog(self.change(request)),
+                Command::Trim { log, before } => Event::Trimmed(self.trim(log, before)),
                 other => panic!("{other:?}"),
             };
-            self.call(|session, cx| session.on_event(ticket, Event::Catalog(reply), cx));
+            self.call(|session, cx| session.on_event(ticket, event, cx));
         }
     }
 
-    fn create(&mut self, version: i16, topics: Vec<NewTopic>, validate_only: bool) -> Vec<CreatedTopic> {
+    /// Every log holds the offsets from 2 to 10, except that of a queue, which refuses.
+    fn trim(&self, log: LogId, before: Option<Offset>) -> Result<Offset, ReadError> {
+        if self.catalog.topic_of(log).unwrap().is_settled() {
+            return Err(ReadError::SettledLog);
+        }
+        match before {
+            Some(offset) if offset > 10 => Err(ReadError::OutOfRange { log_start: 2, high_watermark: 10 }),
+            offset => Ok(offset.unwrap_or(10).max(2)),
+        }
+    }
+
+    fn change(&mut self, request: CatalogRequest) -> Result<CatalogReply, CatalogError> {
+        match request {
+            CatalogRequest::CreateTopic { name, .. } if name == "late" => Err(CatalogError::Exists),
+            CatalogRequest::CreateTopic { name, partitions, configs, queue } => {
+                let next = self.catalog.next_number();
+                let partitions =
+                    (next..next + u64::from(partitions)).map(|number| LogId(number << 2)).collect();
+                let topic = Topic { name, id: [next as u8; 16], partitions, configs, queue };
+                self.catalog.apply(&Change::TopicCreated(topic));
+                Ok(CatalogReply::Done)
+            }
+            CatalogRequest::DeleteTopic { name } => {
+                self.catalog.apply(&Change::TopicDeleted { name });
+                Ok(CatalogReply::Done)
+            }
+            request => {
+                let mut authority = Authority::new(self.catalog.clone());
+                let (changes, reply) = authority.decide(request, &mut Random(1))?;
+                changes.iter().for_each(|change| self.catalog.apply(change));
+                Ok(reply)
+            }
+        }
+    }
+
+    pub(super) fn create(
+        &mut self,
+        version: i16,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<CreatedTopic> {
         let request = CreateTopicsRequest { topics, timeout_ms: 1000, validate_only };
         self.ask(19, version, |writer, version| request.encode(writer, version), CreateTopicsResponse::decode)
             .topics
@@ -125,11 +155,11 @@ impl Server {
     }
 }
 
-fn topic(name: &str) -> NewTopic {
+pub(super) fn topic(name: &str) -> NewTopic {
     NewTopic { name: name.to_string(), num_partitions: -1, replication_factor: -1, ..Default::default() }
 }
 
-fn versions(key: i16) -> std::ops::RangeInclusive<i16> {
+pub(super) fn versions(key: i16) -> std::ops::RangeInclusive<i16> {
     let api = api_of(key).unwrap();
     api.min..=api.max
 }

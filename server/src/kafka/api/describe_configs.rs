@@ -10,8 +10,8 @@ use crate::kafka::wire::describe_configs::{
 use crate::kafka::wire::{Reader, WireError};
 
 /// Resource types.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
 
 /// Sources of a value: the topic, the broker's configuration, the default.
 pub const DYNAMIC_TOPIC: i8 = 1;
