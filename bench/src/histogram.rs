@@ -11,7 +11,7 @@ pub struct Latencies(Histogram<u64>);
 
 impl Latencies {
     /// Anything slower counts as this.
-    const HIGHEST: Duration = Duration::from_secs(60);
+    pub const HIGHEST: Duration = Duration::from_secs(60);
 
     /// None yet.
     pub fn new() -> Latencies {

@@ -10,12 +10,12 @@ mod failure;
 mod histogram;
 mod interrupt;
 mod journal_write;
-mod kafka;
 mod load;
 mod machine;
+mod output;
 mod produce_latency;
 mod raw;
-mod report;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -38,7 +38,8 @@ fn run() -> Result<(), Failure> {
         Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
         Some(("load", found)) => match found.subcommand() {
-            Some(("produce", found)) => load::run(&found.into(), &interrupt),
+            Some(("produce", found)) => load::produce(&found.into(), &interrupt),
+            Some(("consume", found)) => load::consume(&found.into(), &interrupt),
             _ => Err(Failure::Usage("load needs a subcommand".to_owned())),
         },
         _ => Err(Failure::Usage("a subcommand is needed".to_owned())),

@@ -2,9 +2,13 @@
 //!
 //! In: arguments. Out: one struct per measurement. Never: opens, connects to or creates anything.
 
+mod load;
+
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+
+pub use load::LoadArgs;
 
 /// What `produce-latency` measures.
 pub struct ProduceLatency {
@@ -21,21 +25,6 @@ pub struct ProduceLatency {
 pub struct JournalWrite {
     pub rounds: u64,
     pub dir: PathBuf,
-    pub json: Option<PathBuf>,
-}
-
-/// What `load produce` sends.
-pub struct LoadProduce {
-    pub target: String,
-    pub connections: u64,
-    /// Requests that wait for an answer, per connection.
-    pub in_flight: u64,
-    pub batch_bytes: u64,
-    pub record_bytes: u64,
-    pub partitions: u64,
-    pub seconds: u64,
-    /// Batches per second over all connections, or none: as fast as the answers come.
-    pub rate: Option<u64>,
     pub json: Option<PathBuf>,
 }
 
@@ -66,40 +55,7 @@ pub fn command() -> Command {
                 .arg(dir())
                 .arg(json()),
         )
-        .subcommand(
-            Command::new("load")
-                .about("Sends load to a running broker")
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .subcommand(load_produce()),
-        )
-}
-
-fn load_produce() -> Command {
-    Command::new("produce")
-        .about("Pre-encoded batches, every answer checked")
-        .arg(
-            Arg::new("protocol")
-                .long("protocol")
-                .value_name("NAME")
-                .value_parser(["kafka"])
-                .default_value("kafka"),
-        )
-        .arg(target().required(true))
-        .arg(count("connections", "1", 1, 1024))
-        .arg(count("in-flight", "1", 1, 1024).help("Requests waiting for an answer, per connection"))
-        .arg(count("batch-bytes", "16384", 1, 1 << 20))
-        .arg(count("record-bytes", "1024", 1, 1 << 20))
-        .arg(count("partitions", "1", 1, 1024))
-        .arg(count("seconds", "10", 1, 86_400))
-        .arg(
-            Arg::new("rate")
-                .long("rate")
-                .value_name("BATCHES")
-                .value_parser(value_parser!(u64).range(1..=10_000_000))
-                .help("Open loop: batches per second over all connections, latency from the planned time"),
-        )
-        .arg(json())
+        .subcommand(load::command())
 }
 
 fn target() -> Arg {
@@ -157,22 +113,6 @@ impl From<&ArgMatches> for JournalWrite {
         JournalWrite {
             rounds: count_of(found, "rounds"),
             dir: path_of(found, "dir").unwrap_or_default(),
-            json: path_of(found, "json"),
-        }
-    }
-}
-
-impl From<&ArgMatches> for LoadProduce {
-    fn from(found: &ArgMatches) -> LoadProduce {
-        LoadProduce {
-            target: found.get_one::<String>("target").cloned().unwrap_or_default(),
-            connections: count_of(found, "connections"),
-            in_flight: count_of(found, "in-flight"),
-            batch_bytes: count_of(found, "batch-bytes"),
-            record_bytes: count_of(found, "record-bytes"),
-            partitions: count_of(found, "partitions"),
-            seconds: count_of(found, "seconds"),
-            rate: found.get_one::<u64>("rate").copied(),
             json: path_of(found, "json"),
         }
     }
