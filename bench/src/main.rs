@@ -7,6 +7,7 @@ mod args;
 mod broker;
 mod cores;
 mod failure;
+mod floor;
 mod histogram;
 mod interrupt;
 mod journal_write;
@@ -37,6 +38,7 @@ fn run() -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
+        Some(("floor", found)) => floor::run(&found.into(), &interrupt),
         Some(("load", found)) => match found.subcommand() {
             Some(("produce", found)) => load::produce(&found.into(), &interrupt),
             Some(("consume", found)) => load::consume(&found.into(), &interrupt),

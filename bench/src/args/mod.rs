@@ -6,7 +6,7 @@ mod load;
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 pub use load::LoadArgs;
 
@@ -26,6 +26,17 @@ pub struct JournalWrite {
     pub rounds: u64,
     pub dir: PathBuf,
     pub json: Option<PathBuf>,
+}
+
+/// What `floor` measures.
+pub struct Floor {
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+    /// Only serve, at this address.
+    pub listen: Option<String>,
+    /// With `listen`: without a disk.
+    pub null: bool,
 }
 
 /// All subcommands.
@@ -56,6 +67,26 @@ pub fn command() -> Command {
                 .arg(json()),
         )
         .subcommand(load::command())
+        .subcommand(
+            Command::new("floor")
+                .about("The least program that could do the broker's job, under the same load as a broker")
+                .arg(quick())
+                .arg(dir())
+                .arg(json())
+                .arg(
+                    Arg::new("listen")
+                        .long("listen")
+                        .value_name("HOST:PORT")
+                        .help("Measure nothing; serve there, for `load produce` to drive"),
+                )
+                .arg(
+                    Arg::new("null")
+                        .long("null")
+                        .action(ArgAction::SetTrue)
+                        .requires("listen")
+                        .help("Serve without a disk: answer at once"),
+                ),
+        )
 }
 
 fn target() -> Arg {
@@ -69,6 +100,10 @@ fn dir() -> Arg {
         .value_parser(value_parser!(PathBuf))
         .default_value(".")
         .help("Directory on the device to measure")
+}
+
+fn quick() -> Arg {
+    Arg::new("quick").long("quick").action(ArgAction::SetTrue).help("At most a minute")
 }
 
 fn json() -> Arg {
@@ -114,6 +149,18 @@ impl From<&ArgMatches> for JournalWrite {
             rounds: count_of(found, "rounds"),
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Floor {
+    fn from(found: &ArgMatches) -> Floor {
+        Floor {
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+            listen: found.get_one::<String>("listen").cloned(),
+            null: found.get_flag("null"),
         }
     }
 }

@@ -215,10 +215,15 @@ impl Client for Consumer {
     }
 
     fn stop(&mut self) {
-        self.stopping = true;
+        self.stopping |= self.reading.planned.is_none();
     }
 
-    fn give_up(&mut self, _now: Instant, _tally: &mut Tally) {}
+    fn give_up(&mut self, now: Instant, tally: &mut Tally) {
+        if let (Some(plan), Some(count)) = (self.reading.planned.take(), self.reading.count) {
+            (self.delivered..count).for_each(|number| tally.gave_up(plan.due(number), now));
+        }
+        self.stopping = true;
+    }
 
     fn is_done(&self) -> bool {
         self.stopping && self.sent == self.output.len()

@@ -75,7 +75,15 @@ pub struct Reading {
     /// Offset to begin again at `from` when it is reached, if what is there is read again and again.
     pub again_at: Option<i64>,
     /// When each batch was planned to be produced: the latencies are then from that time to its arrival.
-    pub planned: Option<(Plan, u64)>,
+    pub planned: Option<Planned>,
+}
+
+/// What is produced while it is read.
+#[derive(Clone, Copy)]
+pub struct Planned {
+    pub plan: Plan,
+    pub records_per_request: u64,
+    pub requests: u64,
 }
 
 /// Fetches of one partition, one at a time.
@@ -117,9 +125,7 @@ impl Consumer {
                 return Err(self.wrong(&format!("offset {base} came where {} was expected", self.next)));
             }
             let due = match self.reading.planned {
-                Some((plan, records_count)) => {
-                    plan.due((base - self.reading.from).max(0) as u64 / records_count.max(1))
-                }
+                Some(planned) => planned.plan.due(self.request_at(base, planned)),
                 None => asked,
             };
             tally.answered(Answer { due, sent: asked, records: count as u64, bytes: length as u64 }, now);
@@ -127,6 +133,16 @@ impl Consumer {
             rest = behind;
         }
         Ok(())
+    }
+
+    /// Which request produced what is at `offset`.
+    fn request_at(&self, offset: i64, planned: Planned) -> u64 {
+        (offset - self.reading.from).max(0) as u64 / planned.records_per_request.max(1)
+    }
+
+    /// Whether all that is planned has been read.
+    fn has_all(&self) -> bool {
+        self.reading.planned.is_none_or(|planned| self.request_at(self.next, planned) >= planned.requests)
     }
 
     fn wrong(&self, what: &str) -> Failure {
@@ -137,7 +153,7 @@ impl Consumer {
 
 impl Client for Consumer {
     fn output(&mut self, now: Instant) -> &[u8] {
-        if self.asked.is_none() && !self.stopping {
+        if self.asked.is_none() && !(self.stopping && self.has_all()) {
             self.correlation = self.correlation.wrapping_add(1);
             let Reading { topic, partition, fetch_bytes, .. } = &self.reading;
             self.request = kafka::fetch(topic, *partition, self.next, *fetch_bytes, self.correlation);
@@ -174,9 +190,14 @@ impl Client for Consumer {
         self.stopping = true;
     }
 
-    fn give_up(&mut self, _now: Instant, _tally: &mut Tally) {}
+    fn give_up(&mut self, now: Instant, tally: &mut Tally) {
+        if let Some(planned) = self.reading.planned.take() {
+            let missing = self.request_at(self.next, planned)..planned.requests;
+            missing.for_each(|number| tally.gave_up(planned.plan.due(number), now));
+        }
+    }
 
     fn is_done(&self) -> bool {
-        self.stopping && self.asked.is_none()
+        self.stopping && self.has_all() && self.asked.is_none()
     }
 }

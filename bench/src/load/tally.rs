@@ -31,7 +31,7 @@ pub struct Interval {
     pub latencies: Histogram<u64>,
 }
 
-/// The answers of a run, of one thread or of all.
+/// The answers of a run.
 pub struct Tally {
     begin: Instant,
     began_at: SystemTime,
@@ -102,25 +102,6 @@ impl Tally {
         &mut self.intervals[place]
     }
 
-    /// Counts all of `other` as well.
-    pub fn merge(&mut self, other: &Tally) {
-        self.response.merge(&other.response);
-        self.service.merge(&other.service);
-        self.records += other.records;
-        self.bytes += other.bytes;
-        self.unsent += other.unsent;
-        self.last = self.last.max(other.last);
-        for (place, interval) in other.intervals.iter().enumerate() {
-            if self.intervals.len() <= place {
-                self.intervals.push(Interval { records: 0, latencies: coarse() });
-            }
-            let own = &mut self.intervals[place];
-            own.records += interval.records;
-            let merged = own.latencies.add(&interval.latencies);
-            assert!(merged.is_ok(), "histograms of the same bounds add up");
-        }
-    }
-
     /// From the end of the warm-up to the last answer.
     pub fn seconds(&self) -> f64 {
         (self.last - self.begin).as_secs_f64().max(1e-9)
@@ -176,10 +157,7 @@ mod tests {
         tally.answered(answer(due), begin + Duration::from_millis(3500));
         assert_eq!((tally.response.count(), tally.records, tally.intervals.len()), (1, 2, 3));
         assert!((tally.response.percentile_us(50.0) / 2e6 - 1.0).abs() < 0.01);
-        let mut all = Tally::new(begin + Duration::from_secs(1), Duration::from_secs(5));
-        all.merge(&tally);
-        assert_eq!((all.records, all.intervals.len()), (2, 3));
-        assert!((all.seconds() - 2.5).abs() < 0.01);
+        assert!((tally.seconds() - 2.5).abs() < 0.01);
     }
 
     #[test]

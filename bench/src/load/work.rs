@@ -207,17 +207,14 @@ impl Place {
         for number in 0..load.connections {
             let plan = load.plan(rate, number, run.begin);
             producers.push(self.producer(load, number, Some((plan, run.end())), None)?);
-            consumers.push(self.consumer(load, number, Some(plan))?);
+            consumers.push(self.consumer(load, number, Some((plan, plan.count_until(run.end()))))?);
         }
         std::thread::scope(|scope| {
-            // Readers stay a little longer, so that they see what was sent last.
-            let longer = Run { time: run.time + Duration::from_millis(500), ..run };
             let producing = scope.spawn(|| drive(producers, run, interrupt));
-            let read = drive(consumers, longer, interrupt);
-            let sent = producing.join().unwrap_or(Err(Failure::Interrupted))?;
-            let mut read = read?;
-            read.unsent += sent.unsent;
-            Ok(read)
+            let read = drive(consumers, run, interrupt);
+            // A reader sees that nothing comes; the producer knows why.
+            producing.join().unwrap_or(Err(Failure::Interrupted))?;
+            read
         })
     }
 
@@ -270,7 +267,7 @@ impl Place {
         }
     }
 
-    fn consumer(&self, load: &Load, number: u64, planned: Option<Plan>) -> Result<Lane, Failure> {
+    fn consumer(&self, load: &Load, number: u64, planned: Option<(Plan, u64)>) -> Result<Lane, Failure> {
         let name = self.name(number);
         let filled = self.filled.get((number % load.partitions) as usize).copied().filter(|count| *count > 0);
         match load.protocol {
@@ -284,7 +281,11 @@ impl Place {
                     from,
                     fetch_bytes: FETCH_BYTES,
                     again_at: filled.map(|end| end as i64),
-                    planned: planned.map(|plan| (plan, records)),
+                    planned: planned.map(|(plan, requests)| kafka::Planned {
+                        plan,
+                        records_per_request: records,
+                        requests,
+                    }),
                 };
                 let stream = wire::kafka::Connection::open(&load.target)?.into_stream();
                 Lane::new(stream, &load.target, Box::new(kafka::Consumer::new(reading)), &[])
@@ -298,8 +299,8 @@ impl Place {
                 let reading = amqp::Reading {
                     ack_every: load.ack_every,
                     body_bytes: load.record_bytes,
-                    count: filled.filter(|_| alone),
-                    planned,
+                    count: planned.map(|(_, requests)| requests).or(filled.filter(|_| alone)),
+                    planned: planned.map(|(plan, _)| plan),
                 };
                 Lane::new(stream, &load.target, Box::new(amqp::Consumer::new(reading)), &received)
             }
