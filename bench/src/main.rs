@@ -14,6 +14,7 @@ mod journal_write;
 mod load;
 mod machine;
 mod output;
+mod probe;
 mod produce_latency;
 mod raw;
 mod wire;
@@ -38,6 +39,7 @@ fn run() -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
+        Some(("probe", found)) => probe::run(&found.into(), &interrupt),
         Some(("floor", found)) => floor::run(&found.into(), &interrupt),
         Some(("load", found)) => match found.subcommand() {
             Some(("produce", found)) => load::produce(&found.into(), &interrupt),

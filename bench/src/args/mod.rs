@@ -3,12 +3,14 @@
 //! In: arguments. Out: one struct per measurement. Never: opens, connects to or creates anything.
 
 mod load;
+mod probe;
 
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 pub use load::LoadArgs;
+pub use probe::{Point, Probe};
 
 /// What `produce-latency` measures.
 pub struct ProduceLatency {
@@ -67,6 +69,7 @@ pub fn command() -> Command {
                 .arg(json()),
         )
         .subcommand(load::command())
+        .subcommand(probe::command())
         .subcommand(
             Command::new("floor")
                 .about("The least program that could do the broker's job, under the same load as a broker")

@@ -3,6 +3,7 @@
 //! In: a directory. Out: open files. Never: a file that outlives the process.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,12 @@ pub fn written(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<File, Fa
     }
     file.sync_all().map_err(Failure::disk("sync a file in", dir))?;
     Ok(file)
+}
+
+/// The same file once more, each write to it durable when it completes (`O_DSYNC`).
+pub fn durable_handle(file: &File) -> std::io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(path)
 }
 
 #[cfg(test)]

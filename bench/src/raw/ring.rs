@@ -39,6 +39,8 @@ pub enum Durable {
     WithWrite,
     /// A linked fdatasync behind the write.
     AfterWrite,
+    /// `fdatasync(2)` once the write has completed.
+    ThenCall,
 }
 
 #[derive(Clone, Copy)]
@@ -114,6 +116,10 @@ impl Appender {
             Durable::AfterWrite => {
                 let sync = opcode::Fsync::new(self.fd()).flags(FsyncFlags::DATASYNC).build();
                 self.submit(&[write.build().flags(Flags::IO_LINK), sync], &[expected, 0])
+            }
+            Durable::ThenCall => {
+                self.submit(&[write.build()], &[expected])?;
+                self.file.sync_data()
             }
         }
     }
