@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::scratch::Scratch;
 
 /// How long the broker may take until it says that it is ready.
 const START: Duration = Duration::from_secs(60);
@@ -28,17 +29,6 @@ pub struct Broker {
     _data: Scratch,
 }
 
-/// A directory that is removed with all it holds.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("ringmain-bench: {} is left behind: {error}", self.0.display());
-        }
-    }
-}
-
 impl Broker {
     /// Starts the program beside this one on free ports and the answering core, its data below `dir`, and waits
     /// until it is ready.
@@ -51,12 +41,11 @@ impl Broker {
             let hint = "build it with `cargo build --release`, or name a running broker with --target";
             return Err(Failure::Broker(format!("there is no broker at {program}: {hint}")));
         }
-        let data = Scratch(dir.join(format!("ringmain-bench-{}", std::process::id())));
-        fs::create_dir(&data.0).map_err(Failure::disk("create", &data.0))?;
-        let log_path = data.0.join("serve.log");
+        let data = Scratch::create(dir)?;
+        let log_path = data.path().join("serve.log");
         let log = File::create(&log_path).map_err(Failure::disk("create", &log_path))?;
         let mut command = Command::new(&program);
-        command.arg("serve").arg("--data-dir").arg(data.0.join("data"));
+        command.arg("serve").arg("--data-dir").arg(data.path().join("data"));
         for listener in ["--kafka", "--amqp", "--admin"] {
             command.args([listener, "127.0.0.1:0"]);
         }

@@ -83,6 +83,15 @@ impl Machine {
         &self.fua
     }
 
+    /// Programs that wanted to run in the last minute before the measurement.
+    pub fn load(&self) -> Option<f64> {
+        self.load.split(' ').next()?.parse().ok()
+    }
+
+    pub fn cores_count(&self) -> usize {
+        self.cores_count
+    }
+
     /// Where the kernel shows the settings of the device's queue.
     pub fn queue(&self) -> Option<&Path> {
         self.queue.as_deref()

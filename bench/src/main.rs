@@ -6,6 +6,7 @@
 mod args;
 mod broker;
 mod cores;
+mod engine;
 mod failure;
 mod floor;
 mod histogram;
@@ -17,6 +18,7 @@ mod output;
 mod probe;
 mod produce_latency;
 mod raw;
+mod scratch;
 mod wire;
 
 use std::process::ExitCode;
@@ -40,6 +42,7 @@ fn run() -> Result<(), Failure> {
         Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
         Some(("probe", found)) => probe::run(&found.into(), &interrupt),
+        Some(("engine", found)) => engine::run(&found.into(), &interrupt),
         Some(("floor", found)) => floor::run(&found.into(), &interrupt),
         Some(("load", found)) => match found.subcommand() {
             Some(("produce", found)) => load::produce(&found.into(), &interrupt),

@@ -30,6 +30,14 @@ pub struct JournalWrite {
     pub json: Option<PathBuf>,
 }
 
+/// What `engine` measures.
+pub struct Engine {
+    pub name: String,
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
 /// What `floor` measures.
 pub struct Floor {
     pub quick: bool,
@@ -70,6 +78,19 @@ pub fn command() -> Command {
         )
         .subcommand(load::command())
         .subcommand(probe::command())
+        .subcommand(
+            Command::new("engine")
+                .about("The engine alone, as a ratio to the raw device in the same run")
+                .arg(Arg::new("name").value_name("NAME").required(true).value_parser([
+                    "append",
+                    "read-memory",
+                    "read-cold",
+                    "many-partitions",
+                ]))
+                .arg(quick())
+                .arg(dir())
+                .arg(json()),
+        )
         .subcommand(
             Command::new("floor")
                 .about("The least program that could do the broker's job, under the same load as a broker")
@@ -150,6 +171,17 @@ impl From<&ArgMatches> for JournalWrite {
     fn from(found: &ArgMatches) -> JournalWrite {
         JournalWrite {
             rounds: count_of(found, "rounds"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Engine {
+    fn from(found: &ArgMatches) -> Engine {
+        Engine {
+            name: found.get_one::<String>("name").cloned().unwrap_or_default(),
+            quick: found.get_flag("quick"),
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
         }

@@ -76,9 +76,9 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
     let alignment = alignment::Alignment::find(&args.dir, machine.queue())?;
     output::print(&format!("\n{}", alignment.text()))?;
     progress.step("clock, cores, loopback");
+    cores.into_iter().for_each(|cores| cores.pin_asking());
     let costs = cores::Costs::measure(cores, extent.part)?;
     output::print(&costs.text())?;
-    cores.into_iter().for_each(|cores| cores.pin_asking());
     progress.step("sending and receiving on loopback");
     let network = network::Network::measure(cores, extent.cell)?;
     output::print(&network.text())?;
@@ -103,7 +103,7 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
     let modes = modes::Modes::measure(place, extent.part, interrupt)?;
     output::print(&modes.text())?;
     progress.step("runtimes");
-    let runtimes = runtimes::Runtimes::measure(&args.dir, extent.part, interrupt)?;
+    let runtimes = runtimes::Runtimes::measure(&args.dir, cores, extent.part, interrupt)?;
     output::print(&runtimes.text())?;
     drop(progress);
 

@@ -64,7 +64,7 @@ impl Network {
     }
 
     pub fn text(&self) -> String {
-        let mut out = "\nloopback, sending: MB/s (CPU us per MB of the sender)\n".to_owned();
+        let mut out = "\nloopback, one send at a time, until its memory is free again: MB/s (CPU us per MB of the sender)\n".to_owned();
         for Sent { bytes, copied, zero_copy } in &self.sent {
             let of = |(per_second, cpu): (f64, f64)| format!("{:.0} ({cpu:.0})", per_second / 1e6);
             let zero_copy = zero_copy.map_or("not allowed".to_owned(), of);

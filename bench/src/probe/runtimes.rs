@@ -20,6 +20,7 @@ use ringmain_engine::io::ring::Ring;
 use ringmain_engine::io::{Descriptor, Done, Op, Token, buffer};
 use serde_json::{Value, json};
 
+use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::raw::file;
 
@@ -44,13 +45,14 @@ pub struct Runtimes(Vec<Row>);
 impl Runtimes {
     pub fn measure(
         dir: &std::path::Path,
+        cores: Option<Cores>,
         time: Duration,
         interrupt: &crate::interrupt::Interrupt,
     ) -> Result<Runtimes, Failure> {
         let file = file::written(dir, FILE_BYTES, interrupt)?;
         let file = file::durable_handle(&file).map_err(Failure::disk("open again a file in", dir))?;
         let failed = |name: &'static str| move |source| Failure::Kernel { doing: name, source };
-        let work = Work { file: Arc::new(file), time };
+        let work = Work { file: Arc::new(file), cores, time };
         let mut rows = Vec::new();
         for (name, run) in [
             ("io_uring, own loop", own_loop as fn(&Work) -> io::Result<(Vec<Rate>, Rate)>),
@@ -93,6 +95,7 @@ impl Runtimes {
 
 struct Work {
     file: Arc<File>,
+    cores: Option<Cores>,
     time: Duration,
 }
 
@@ -130,13 +133,16 @@ fn position(number: u64) -> u64 {
 }
 
 /// The asking side of the echo, on a thread of its own until the time is over: how many came back.
-fn asker(time: Duration) -> io::Result<(TcpStream, std::thread::JoinHandle<io::Result<u64>>)> {
+fn asker(
+    &Work { cores, time, .. }: &Work,
+) -> io::Result<(TcpStream, std::thread::JoinHandle<io::Result<u64>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut asking = TcpStream::connect(listener.local_addr()?)?;
     let (answering, _) = listener.accept()?;
     asking.set_nodelay(true)?;
     answering.set_nodelay(true)?;
     let thread = std::thread::spawn(move || {
+        cores.into_iter().for_each(|cores| cores.pin_answering());
         let (mut count, begin, mut piece) = (0, Instant::now(), [0; ECHO_BYTES]);
         while begin.elapsed() < time {
             asking.write_all(&piece)?;
@@ -187,7 +193,7 @@ fn own_loop(work: &Work) -> io::Result<(Vec<Rate>, Rate)> {
         appends.push(meter.rate(count));
     }
     let meter = Meter::begin();
-    let (stream, thread) = asker(work.time)?;
+    let (stream, thread) = asker(work)?;
     let socket = Descriptor::new(stream.into());
     let receive = |buffer| (Token { space: 1, index: 0 }, Op::Receive { socket: socket.clone(), buffer });
     let (mut wanted, mut done) = (vec![receive(BytesMut::with_capacity(ECHO_BYTES))], Vec::new());
@@ -237,7 +243,7 @@ fn tokio_uring(work: &Work) -> io::Result<(Vec<Rate>, Rate)> {
             appends.push(meter.rate(sum(writers).await?));
         }
         let meter = Meter::begin();
-        let (stream, thread) = asker(work.time)?;
+        let (stream, thread) = asker(work)?;
         let stream = tokio_uring::net::TcpStream::from_std(stream);
         let mut data = vec![0; ECHO_BYTES];
         loop {
@@ -296,7 +302,7 @@ fn tokio_epoll(work: &Work) -> io::Result<(Vec<Rate>, Rate)> {
             appends.push(meter.rate(sum(writers).await?));
         }
         let meter = Meter::begin();
-        let (stream, thread) = asker(work.time)?;
+        let (stream, thread) = asker(work)?;
         stream.set_nonblocking(true)?;
         let mut stream = tokio::net::TcpStream::from_std(stream)?;
         let mut data = vec![0; ECHO_BYTES];
@@ -319,7 +325,7 @@ mod tests {
     fn all_three_append_and_echo() {
         let interrupt = crate::interrupt::Interrupt::listen().unwrap();
         let runtimes =
-            Runtimes::measure(&std::env::temp_dir(), Duration::from_millis(20), &interrupt).unwrap();
+            Runtimes::measure(&std::env::temp_dir(), None, Duration::from_millis(20), &interrupt).unwrap();
         assert_eq!(runtimes.0.len(), 3);
         for row in &runtimes.0 {
             assert!(row.appends.iter().all(|rate| rate.0 > 1.0) && row.echoes.0 > 1.0, "{}", row.name);

@@ -28,6 +28,7 @@ pub struct Evidence<'a> {
 /// Sentences, the most important first.
 pub fn judge(evidence: &Evidence<'_>) -> Vec<String> {
     let mut out = vec![disk(evidence)];
+    out.extend(noise(evidence.machine));
     let Evidence { machine, ways, surfaces, mixed, costs, network } = evidence;
     let durable_us = ways.p50_us("pre-written", "RWF_DSYNC");
     let plain_us = ways.p50_us("pre-written", "not durable");
@@ -71,6 +72,18 @@ pub fn judge(evidence: &Evidence<'_>) -> Vec<String> {
         |bytes| format!("On loopback, sending without a copy pays from {} KiB on.", bytes >> 10),
     ));
     out
+}
+
+/// A warning when others used the machine meanwhile.
+fn noise(machine: &Machine) -> Option<String> {
+    let load = machine.load()?;
+    (load > 0.3 * machine.cores_count() as f64).then(|| {
+        format!(
+            "Other programs were running (load {load:.1} on {} cores), which makes everything above and below look \
+             slower than it is. Believe a slow figure only after a second run on a quiet machine.",
+            machine.cores_count()
+        )
+    })
 }
 
 fn disk(evidence: &Evidence<'_>) -> String {
