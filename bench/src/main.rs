@@ -5,6 +5,7 @@
 
 mod args;
 mod broker;
+mod compare;
 mod cores;
 mod engine;
 mod failure;
@@ -42,6 +43,7 @@ fn run() -> Result<(), Failure> {
         Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
         Some(("probe", found)) => probe::run(&found.into(), &interrupt),
+        Some(("compare", found)) => compare::run(&found.into(), &interrupt),
         Some(("engine", found)) => engine::run(&found.into(), &interrupt),
         Some(("floor", found)) => floor::run(&found.into(), &interrupt),
         Some(("load", found)) => match found.subcommand() {

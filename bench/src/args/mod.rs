@@ -30,6 +30,20 @@ pub struct JournalWrite {
     pub json: Option<PathBuf>,
 }
 
+/// What `compare` measures.
+pub struct Compare {
+    pub peer: String,
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `report` shows.
+pub struct Report {
+    pub files: Vec<PathBuf>,
+    pub out: PathBuf,
+}
+
 /// What `engine` measures.
 pub struct Engine {
     pub name: String,
@@ -78,6 +92,37 @@ pub fn command() -> Command {
         )
         .subcommand(load::command())
         .subcommand(probe::command())
+        .subcommand(
+            Command::new("compare")
+                .about("The broker beside another one, in turns; the other one is installed if it is missing")
+                .arg(
+                    Arg::new("peer")
+                        .value_name("PEER")
+                        .required(true)
+                        .value_parser(["kafka", "rabbitmq", "nats"]),
+                )
+                .arg(quick().help("Three short rounds"))
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("report")
+                .about("One page with pictures from the files that --json wrote")
+                .arg(
+                    Arg::new("files")
+                        .value_name("FILE.json")
+                        .required(true)
+                        .num_args(1..)
+                        .value_parser(value_parser!(PathBuf)),
+                )
+                .arg(
+                    Arg::new("out")
+                        .long("out")
+                        .value_name("PAGE.html")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf)),
+                ),
+        )
         .subcommand(
             Command::new("engine")
                 .about("The engine alone, as a ratio to the raw device in the same run")
@@ -174,6 +219,24 @@ impl From<&ArgMatches> for JournalWrite {
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
         }
+    }
+}
+
+impl From<&ArgMatches> for Compare {
+    fn from(found: &ArgMatches) -> Compare {
+        Compare {
+            peer: found.get_one::<String>("peer").cloned().unwrap_or_default(),
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Report {
+    fn from(found: &ArgMatches) -> Report {
+        let files = found.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect();
+        Report { files, out: path_of(found, "out").unwrap_or_default() }
     }
 }
 
