@@ -28,6 +28,7 @@ pub use gather::{Gathered, Gathering, Piece, Promise};
 use crate::format::crc::crc32c;
 use crate::format::frame::{self, FrameHeader, HEADER_BYTES, Kind};
 use crate::io::Op;
+use crate::limits::Sizes;
 use crate::types::{LogId, Offset};
 
 /// Who writes, and after what: what recovery found, or a fresh start.
@@ -75,12 +76,12 @@ pub struct Journal {
 
 impl Journal {
     /// A journal that goes on at `position` in fresh `files`.
-    pub fn new(position: Position, files: Files) -> Journal {
+    pub fn new(position: Position, files: Files, sizes: Sizes) -> Journal {
         Journal {
             position,
             durable: position.next_sequence - 1,
             sealed: true,
-            gathering: Gathering::default(),
+            gathering: Gathering::new(sizes),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: None,

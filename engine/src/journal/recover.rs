@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::error::{Damage, OpenError};
 use crate::format::frame::{self, FrameError, FrameHeader};
-use crate::io::{Descriptor, Open, disk};
+use crate::io::disk::{self, Disk};
+use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
 
 /// Bytes read at a time.
@@ -53,8 +54,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn open(path: &Path) -> Result<Window, OpenError> {
-        let file = disk::open(path, Open::Read)?;
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Window, OpenError> {
+        let file = disk.open(path, Open::Read)?;
         let file_bytes = disk::length(path, &file)?;
         Ok(Window { path: path.to_path_buf(), file, file_bytes, start: 0, bytes: Bytes::new() })
     }
@@ -65,7 +66,8 @@ impl Window {
         let inside =
             position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            let wanted = length.max(WINDOW_BYTES).next_multiple_of(BLOCK_BYTES);
+            let rest = self.file_bytes.saturating_sub(position).min(WINDOW_BYTES as u64) as usize;
+            let wanted = length.max(rest).next_multiple_of(BLOCK_BYTES);
             self.bytes = disk::read(&self.path, &self.file, position, wanted)?.freeze();
             self.start = position;
         }
@@ -97,11 +99,12 @@ struct Candidate {
 
 /// Visits every frame behind `from`, in order, and finds where the journal ends.
 pub fn scan(
+    disk: &Disk,
     directory: &Path,
     from: From,
     mut visit: impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
 ) -> Result<End, OpenError> {
-    let (mut candidates, mut suspects) = candidates(directory, from)?;
+    let (mut candidates, mut suspects) = candidates(disk, directory, from)?;
     let end = walk(&mut candidates, from, &mut visit)?;
     for window in &mut suspects {
         if later_frame(window, from, None, 0, end.sequence)? {
@@ -149,14 +152,14 @@ fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
 
 /// Files whose first frame is sound and of this incarnation, by generation; and files whose first frame is not
 /// sound, though frames that count may stand behind it.
-fn candidates(directory: &Path, from: From) -> Result<(Vec<Candidate>, Vec<Window>), OpenError> {
+fn candidates(disk: &Disk, directory: &Path, from: From) -> Result<(Vec<Candidate>, Vec<Window>), OpenError> {
     let (mut candidates, mut suspects, mut files_count) = (Vec::new(), Vec::new(), 0);
-    for name in disk::list(directory)? {
+    for name in disk.list(directory)? {
         if !name.ends_with(".journal") {
             continue;
         }
         files_count += 1;
-        let mut window = Window::open(&directory.join(name))?;
+        let mut window = Window::open(disk, &directory.join(name))?;
         match window.frame(0)? {
             Ok((header, _)) if is_ours(&header, from, 0) => {
                 let (generation, first_sequence) = (header.generation.get(), header.sequence.get());

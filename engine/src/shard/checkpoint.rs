@@ -159,9 +159,11 @@ impl Shard {
 
     /// One step is done.
     pub(super) fn checkpoint_step(&mut self, result: Result<Done, Fault>) {
-        let done = match result {
-            Ok(done) => done,
-            Err(fault) => return self.fail("write a checkpoint", self.path(""), fault),
+        let done = match (result, &self.checkpointer.phase) {
+            (Ok(done), _) => done,
+            // The directory of a log that was deleted meanwhile needs no sync.
+            (Err(Fault { errno: libc::ENOENT }), Phase::Syncing { .. }) => Done::Finished,
+            (Err(fault), _) => return self.fail("write a checkpoint", self.path(""), fault),
         };
         let phase = std::mem::take(&mut self.checkpointer.phase);
         let (next, op) = match (phase, done) {

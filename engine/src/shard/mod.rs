@@ -30,8 +30,8 @@ use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
 use crate::io::{Completion, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
-use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, RUN_BYTES, SEAL_AFTER_US};
-use crate::partition::{Partition, TailBatch, Verdict, Watermarks};
+use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
+use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
 use crate::types::{LogId, Now, Offset, Ticket};
 
 pub use read::ReadOutcome;
@@ -87,6 +87,7 @@ pub struct ShardPlace {
     pub incarnation: u32,
     /// Bytes of frames kept in memory to serve the ends of logs, unsettled ones included.
     pub memory_bytes: usize,
+    pub sizes: Sizes,
 }
 
 /// Figures of one shard, for metrics.
@@ -210,6 +211,12 @@ impl Shard {
         Ok(())
     }
 
+    /// Asks to be told, by [`ShardEvent::Appended`] with this ticket, when everything called before is on the
+    /// device: creations, deletions, trims.
+    pub fn sync(&mut self, ticket: Ticket) {
+        self.journal.promise(Promise { ticket, log: LogId(0), base_offset: 0, duplicate: true });
+    }
+
     /// Whether so much waits for the device that the owner should take no more input for now.
     pub fn is_full(&self) -> bool {
         self.journal.waiting_bytes() > JOURNAL_WAITING_BYTES_MAX
@@ -228,6 +235,14 @@ impl Shard {
             self.reader.forget_segment(log, base);
             let path = crate::segment::path(&self.place.directory, log, base);
             self.checkpointer.remove_after(self.journal.gathering_sequence(), path);
+        }
+    }
+
+    /// Moves the log's start up so far that only what `keep` allows is left, in steps of runs of about a mebibyte.
+    /// Like [`Shard::trim`].
+    pub fn trim_to_fit(&mut self, log: LogId, keep: Keep) {
+        if let Some(start) = self.logs.get(&log).map(|partition| partition.start_to_fit(keep)) {
+            self.trim(log, start);
         }
     }
 
@@ -289,6 +304,8 @@ impl Shard {
             unreachable!("a completion for work that nobody began")
         };
         match (work, completion.result) {
+            // Once the shard has failed nothing is acknowledged, not even what happened to succeed.
+            (Work::Frame, Ok(_)) if self.failed.is_some() => {}
             (Work::Frame, Ok(_)) => {
                 let frame = self.journal.written();
                 self.durable(frame);
@@ -360,7 +377,7 @@ impl Shard {
             if touched.last() != Some(&piece.log) {
                 touched.push(piece.log);
             }
-            if partition.unsettled_bytes() >= RUN_BYTES && !partition.settling {
+            if partition.unsettled_bytes() >= self.place.sizes.run_bytes && !partition.settling {
                 partition.settling = true;
                 self.settler.queue(piece.log);
             }

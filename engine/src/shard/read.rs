@@ -15,7 +15,7 @@ use crate::error::Damage;
 use crate::format::batch;
 use crate::format::run::RunPlace;
 use crate::io::{Done, Fault, Op, Open, buffer};
-use crate::limits::{READS_IN_FLIGHT_MAX, RUN_CACHE_BYTES_MAX};
+use crate::limits::READS_IN_FLIGHT_MAX;
 use crate::segment;
 use crate::types::{LogId, Offset, Ticket};
 
@@ -79,10 +79,10 @@ impl Reader {
         Some(batches)
     }
 
-    fn keep(&mut self, log: LogId, base: Offset, place: RunPlace, batches: Bytes) {
+    fn keep(&mut self, log: LogId, base: Offset, place: RunPlace, batches: Bytes, bytes_max: usize) {
         self.cache_bytes += batches.len();
         self.cache.push_back((log, base, place, batches));
-        while self.cache_bytes > RUN_CACHE_BYTES_MAX && self.cache.len() > 1 {
+        while self.cache_bytes > bytes_max && self.cache.len() > 1 {
             if let Some((_, _, _, oldest)) = self.cache.pop_front() {
                 self.cache_bytes -= oldest.len();
             }
@@ -241,7 +241,7 @@ impl Shard {
         }
         if let Ok(run) = checked {
             self.counts.read_from_device_bytes += run.len() as u64;
-            self.reader.keep(log, base, place, run);
+            self.reader.keep(log, base, place, run, self.place.sizes.run_cache_bytes);
         }
         self.drive_reads();
     }

@@ -16,7 +16,6 @@ use crate::error::OpenError;
 use crate::format::batch;
 use crate::format::checkpoint::{Checkpoint, LogState};
 use crate::format::frame::{self, Entry, FrameError, FrameHeader, HEADER_BYTES, Kind};
-use crate::io::disk;
 use crate::journal::recover::Window;
 use crate::limits::BLOCK_BYTES;
 use crate::shard::recover::journal_directory;
@@ -50,14 +49,14 @@ impl Walk<'_> {
     pub(super) fn journal(&mut self, shard: u16, checkpoint: Option<&Checkpoint>) -> Result<(), OpenError> {
         let directory = journal_directory(self.directory, shard);
         let mut frames = Frames::default();
-        for name in disk::list(&directory)? {
+        for name in self.disk.list(&directory)? {
             let path = directory.join(&name);
             if !name.ends_with(".journal") {
                 self.report.note(&path, 0, "the file belongs to nothing");
                 continue;
             }
             self.report.counts.journal_files += 1;
-            if let Some(window) = self.report.unless_unreadable(&path, Window::open(&path)) {
+            if let Some(window) = self.report.unless_unreadable(&path, Window::open(self.disk, &path)) {
                 self.gather(&mut frames, window, shard, checkpoint.map_or(0, |found| found.sequence));
             }
         }

@@ -20,6 +20,7 @@ mod logs;
 pub mod metrics;
 pub mod queue;
 mod queues;
+mod retention;
 pub mod settings;
 mod start;
 mod state_log;
@@ -70,6 +71,7 @@ pub struct Broker {
     groups: groups::Groups,
     queues: queues::Queues,
     watches: logs::Watches,
+    retention: retention::Retention,
     topology: topology::Topology,
     state_logs: state_log::StateLogs,
     pending: HashMap<u64, Pending>,
@@ -127,6 +129,7 @@ impl Broker {
             groups: groups::Groups::new(settings.group_initial_rebalance_delay_ms),
             queues: queues::Queues::default(),
             watches: logs::Watches::default(),
+            retention: retention::Retention::default(),
             topology: topology::Topology::new(core, settings.cores, &catalog),
             state_logs: state_log::StateLogs::default(),
             shard,
@@ -223,11 +226,18 @@ impl Broker {
     pub fn expire(&mut self, now: Now) {
         self.expire_groups(now);
         self.expire_queues(now);
+        self.expire_retention(now);
     }
 
     /// When [`Broker::expire`] has something to do.
     pub fn next_deadline_us(&self) -> Option<u64> {
-        self.groups.next_deadline_us().into_iter().chain(self.queues.next_deadline_us()).min()
+        let retention = self.retention.next_deadline_us();
+        self.groups
+            .next_deadline_us()
+            .into_iter()
+            .chain(self.queues.next_deadline_us())
+            .chain(retention)
+            .min()
     }
 
     /// When [`Broker::commit`] has something to do though nothing was gathered.

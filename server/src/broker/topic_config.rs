@@ -1,8 +1,7 @@
 //! The settings a topic may be given, by the names Kafka's tools know them by.
 //!
 //! In: names and values as they were asked for. Out: whether they may be, and what holds when they were not.
-//! Never: lets a value through that promises a behaviour there is not, except retention: it is kept with the
-//! topic for when it is enforced, and until then nothing is deleted.
+//! Never: lets a value through that promises a behaviour there is not.
 
 use std::collections::BTreeMap;
 
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_implemented_is_refused_and_retention_is_not() {
+    fn what_is_not_implemented_is_refused() {
         for (name, value) in [
             ("cleanup.policy", "compact"),
             ("cleanup.policy", "compact, delete"),

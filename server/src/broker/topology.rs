@@ -156,6 +156,7 @@ impl Broker {
     }
 
     fn create_logs(&mut self, topic: &Topic) {
+        self.note_retention(topic);
         for log in &topic.partitions {
             if shard_of(*log, self.settings.cores) != self.core {
                 continue;
