@@ -19,6 +19,7 @@ mod output;
 mod probe;
 mod produce_latency;
 mod raw;
+mod report;
 mod scratch;
 mod wire;
 
@@ -44,6 +45,7 @@ fn run() -> Result<(), Failure> {
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
         Some(("probe", found)) => probe::run(&found.into(), &interrupt),
         Some(("compare", found)) => compare::run(&found.into(), &interrupt),
+        Some(("report", found)) => report::run(&found.into()),
         Some(("engine", found)) => engine::run(&found.into(), &interrupt),
         Some(("floor", found)) => floor::run(&found.into(), &interrupt),
         Some(("load", found)) => match found.subcommand() {

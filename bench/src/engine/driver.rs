@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use ringmain_engine::format::batch::{self, CheckedBatch};
-use ringmain_engine::io::disk::DirectoryLock;
+use ringmain_engine::io::disk::{DirectoryLock, Disk};
 use ringmain_engine::io::ring::Ring;
 use ringmain_engine::io::{Completion, Op, Token};
+use ringmain_engine::limits::Sizes;
 use ringmain_engine::shard::recover::{OpenConfig, open};
 use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Now, Offset, Ticket};
@@ -40,12 +41,14 @@ impl Driver {
         let directory = Scratch::create(dir)?;
         let config = OpenConfig {
             directory: directory.path().to_owned(),
+            disk: Disk::Machine,
             shards: 1,
             shard_of: |_, _| 0,
             node_id: 1,
             new_cluster_id: [7; 16],
             journal_file_bytes: ringmain_engine::limits::JOURNAL_FILE_BYTES,
             memory_bytes,
+            sizes: Sizes::default(),
         };
         let opened =
             open(&config).map_err(|error| Failure::Broker(format!("cannot open the engine: {error}")))?;
