@@ -143,7 +143,7 @@ fn lines<'a>(args: &'a Engine, time: Duration, interrupt: &'a Interrupt) -> Vec<
 }
 
 fn batch_of(value_bytes: usize) -> CheckedBatch {
-    let value: Vec<u8> = (0..value_bytes).map(|at| (at * 131 >> 3) as u8).collect();
+    let value: Vec<u8> = (0..value_bytes).map(|at| ((at * 131) >> 3) as u8).collect();
     let mut builder = BatchBuilder::new(0);
     builder.push(0, None, Some(&value), &[]);
     builder.finish()

@@ -31,7 +31,8 @@ impl Publisher {
         }
         while let Some(waiting) = self.window.waiting() {
             let next = waiting + 1;
-            if !(multiple && next <= tag) && !self.early.remove(&next) {
+            let confirmed = (multiple && next <= tag) || self.early.remove(&next);
+            if !confirmed {
                 break;
             }
             self.window.answered(now, tally);
