@@ -25,6 +25,7 @@ use crate::histogram::median;
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::output;
+use crate::raw::device::Stream;
 use crate::raw::file;
 use progress::Progress;
 use surface::{Mixed, PATTERNS, Surface};
@@ -147,18 +148,20 @@ fn room(args: &Probe, extent: &Extent) -> Result<(), Failure> {
 
 /// Single points, interleaved, for comparing with other programs.
 fn points(args: &Probe, machine: &Machine, extent: &Extent, interrupt: &Interrupt) -> Result<(), Failure> {
+    let streams = args.points.iter().map(|Point { pattern, block_bytes, depth, .. }| {
+        let known = PATTERNS.iter().find(|known| known.name.replace(' ', "-") == *pattern);
+        known.map(|known| known.stream(*block_bytes, *depth)).ok_or_else(|| {
+            let known: Vec<String> = PATTERNS.iter().map(|known| known.name.replace(' ', "-")).collect();
+            Failure::Usage(format!("{pattern} is not one of {}", known.join(", ")))
+        })
+    });
+    let streams: Vec<Stream> = streams.collect::<Result<_, _>>()?;
     let file: File = file::written(&args.dir, extent.file_bytes, interrupt)?;
-    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); args.points.len()];
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); streams.len()];
     for _ in 0..args.rounds {
-        for (Point { pattern, block_bytes, depth, .. }, rates) in args.points.iter().zip(&mut rates) {
-            let Some(pattern) = PATTERNS.iter().find(|known| known.name.replace(' ', "-") == *pattern) else {
-                let known: Vec<String> = PATTERNS.iter().map(|known| known.name.replace(' ', "-")).collect();
-                return Err(Failure::Usage(format!("{pattern} is not one of {}", known.join(", "))));
-            };
-            let stream = pattern.stream(*block_bytes, *depth);
+        for (stream, rates) in streams.iter().zip(&mut rates) {
             let time = Duration::from_millis(args.milliseconds);
-            let figures = surface::point((&file, extent.file_bytes), stream, time, interrupt)?;
-            rates.push(figures.per_second);
+            rates.push(surface::point((&file, extent.file_bytes), *stream, time, interrupt)?.per_second);
         }
     }
     let mut figures = Vec::new();

@@ -194,15 +194,18 @@ pub fn surface(axes: Axes<'_>, cells: &[Cell]) -> Result<String, Failure> {
             let corners = [(x, y), (x + 1.0, y + 1.0)];
             let fill = COLOURS[0].mix(0.05 + 0.9 * part).filled();
             chart.draw_series([Rectangle::new(corners, fill)]).map_err(failed)?;
-            if cell.marked {
-                chart.draw_series([Rectangle::new(corners, COLOURS[1].stroke_width(4))]).map_err(failed)?;
-            }
             let colour = if part > 0.55 { WHITE } else { BLACK };
             let style = FONT.into_font().color(&colour).pos(plotters::style::text_anchor::Pos::new(
                 plotters::style::text_anchor::HPos::Center,
                 plotters::style::text_anchor::VPos::Center,
             ));
             chart.draw_series([Text::new(cell.label.clone(), (x + 0.5, y + 0.5), style)]).map_err(failed)?;
+        }
+        // Last, so that no neighbour is drawn over it; a rectangle of plotters has thin edges only.
+        for cell in cells.iter().filter(|cell| cell.marked) {
+            let (x, y) = (place(&columns, &cell.x), place(&rows, &cell.y));
+            let around = [(x, y), (x + 1.0, y), (x + 1.0, y + 1.0), (x, y + 1.0), (x, y)];
+            chart.draw_series([PathElement::new(around, COLOURS[1].stroke_width(4))]).map_err(failed)?;
         }
         root.present().map_err(failed)?;
     }
