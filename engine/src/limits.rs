@@ -48,6 +48,29 @@ pub const RUN_BYTES: usize = 1 << 20;
 /// A segment that reached this size is sealed and the next one begun.
 pub const SEGMENT_BYTES: u64 = 256 << 20;
 
+/// The sizes above that change when things happen but not what they mean. Everybody uses the default; smaller
+/// ones make files roll over and wrap all the time, which is what tests want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    pub chunk_bytes: usize,
+    pub frame_body_bytes: usize,
+    pub run_bytes: usize,
+    pub segment_bytes: u64,
+    pub run_cache_bytes: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes {
+            chunk_bytes: CHUNK_BYTES,
+            frame_body_bytes: FRAME_BODY_BYTES_MAX,
+            run_bytes: RUN_BYTES,
+            segment_bytes: SEGMENT_BYTES,
+            run_cache_bytes: RUN_CACHE_BYTES_MAX,
+        }
+    }
+}
+
 /// Batches a producer may have sent again: as many as Kafka remembers for each producer and partition.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 

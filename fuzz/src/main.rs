@@ -1,4 +1,4 @@
-//! Seeded fuzzing of everything that reads bytes from a device.
+//! Seeded fuzzing of everything that reads bytes from a device, and the simulator of the engine.
 //!
 //! In: a command, a number of seeds and the first of them. Out: a line for each failure with its seed, a summary
 //! as the last line, exit code 1 if anything failed. The same seed does the same on every machine. Never: needs a
@@ -6,12 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+mod canary;
 mod damage;
 mod directory;
 mod node;
 mod parsers;
 mod random;
 mod samples;
+mod simulation;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +23,8 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 
 const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
        ringmain-fuzz directory --seeds N [--from SEED]
+       ringmain-fuzz sim --seeds N [--from SEED]
+       ringmain-fuzz canary          (built with --features planted)
        ringmain-fuzz smoke";
 
 /// What a fuzzer came to.
@@ -52,7 +56,8 @@ impl Outcome {
 fn main() -> ExitCode {
     // A panic aborts the process, so it is the last thing that a run can report.
     std::panic::set_hook(Box::new(|panic| {
-        println!("seed {}: {panic}", SEED.load(Ordering::Relaxed));
+        let seed = simulation::seed().unwrap_or_else(|| SEED.load(Ordering::Relaxed));
+        println!("seed {seed}: {panic}");
         println!("stopped by a panic: 1 failures");
         std::process::exit(1);
     }));
@@ -69,6 +74,11 @@ fn main() -> ExitCode {
             outcome.print("directory");
             outcome.failures
         }),
+        Some((&"sim", ["--planted", name, flags @ ..])) => {
+            numbers(flags, "--seeds").and_then(|(count, from)| canary::plant(name, from, count))
+        }
+        Some((&"sim", flags)) => numbers(flags, "--seeds").map(|(count, from)| simulation::run(from, count)),
+        Some((&"canary", [])) => Some(canary::run()),
         Some((&"smoke", [])) => Some(smoke()),
         _ => None,
     };

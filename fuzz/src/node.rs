@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use ringmain_engine::error::OpenError;
 use ringmain_engine::format::batch::{self, CheckedBatch};
-use ringmain_engine::io::disk::{self, DirectoryLock};
+use ringmain_engine::io::disk::{DirectoryLock, Disk};
+use ringmain_engine::limits::Sizes;
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Now, Offset, Ticket};
@@ -55,12 +56,14 @@ impl Node {
     pub fn open(directory: &Path, shards: u16) -> Result<Node, OpenError> {
         let config = OpenConfig {
             directory: directory.to_path_buf(),
+            disk: Disk::Machine,
             shards,
             shard_of,
             node_id: 1,
             new_cluster_id: [9; 16],
             journal_file_bytes: JOURNAL_FILE_BYTES,
             memory_bytes: MEMORY_BYTES,
+            sizes: Sizes::default(),
         };
         let Opened { shards, lock, .. } = open(&config)?;
         Ok(Node { shards, events: Vec::new(), now: Now::default(), _lock: lock })
@@ -86,7 +89,7 @@ impl Node {
             shard.collect(&mut wanted);
             busy |= !wanted.is_empty() || !shard.is_quiet();
             for (token, op) in wanted.drain(..) {
-                shard.complete(disk::execute(token, op));
+                shard.complete(Disk::Machine.execute(token, op));
             }
             while let Some(event) = shard.next_event() {
                 self.events.push(event);

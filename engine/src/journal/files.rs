@@ -131,8 +131,9 @@ impl Files {
         }
         let path = self.directory.join(file_name(self.next_name));
         self.next_name += 1;
-        let mut zeros = buffer::aligned(ZEROS_BYTES);
-        zeros.resize(ZEROS_BYTES, 0);
+        let zeros_bytes = self.file_bytes.min(ZEROS_BYTES as u64) as usize;
+        let mut zeros = buffer::aligned(zeros_bytes);
+        zeros.resize(zeros_bytes, 0);
         let zeros = zeros.freeze();
         self.making = Some(Making { path: path.clone(), file: None, zeros, position: 0, synced: false });
         Some(Op::Open { path, how: Open::Replace })

@@ -28,6 +28,8 @@ pub use gather::{Gathered, Gathering, Piece, Promise};
 use crate::format::crc::crc32c;
 use crate::format::frame::{self, FrameHeader, HEADER_BYTES, Kind};
 use crate::io::Op;
+use crate::limits::Sizes;
+use crate::planted::{Bug, planted};
 use crate::types::{LogId, Offset};
 
 /// Who writes, and after what: what recovery found, or a fresh start.
@@ -75,12 +77,12 @@ pub struct Journal {
 
 impl Journal {
     /// A journal that goes on at `position` in fresh `files`.
-    pub fn new(position: Position, files: Files) -> Journal {
+    pub fn new(position: Position, files: Files, sizes: Sizes) -> Journal {
         Journal {
             position,
             durable: position.next_sequence - 1,
             sealed: true,
-            gathering: Gathering::default(),
+            gathering: Gathering::new(sizes),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: None,
@@ -132,6 +134,13 @@ impl Journal {
         let header = self.header(&gathered, length, position, generation);
         gathered.bytes[..HEADER_BYTES].copy_from_slice(header.as_bytes());
         gathered.bytes.resize(length, 0);
+        if planted(Bug::BufferReusedEarly)
+            && let Some(next) = self.waiting.front()
+            && length > crate::limits::BLOCK_BYTES
+        {
+            let count = next.bytes.len().min(length - HEADER_BYTES);
+            gathered.bytes[HEADER_BYTES..][..count].copy_from_slice(&next.bytes[..count]);
+        }
         let bytes = gathered.bytes.freeze();
         self.sealed = gathered.entries_count == 0;
         self.counts.frames += 1;
@@ -179,6 +188,12 @@ impl Journal {
         assert!(frame.sequence == self.durable + 1, "frames become durable in order");
         self.durable = frame.sequence;
         frame
+    }
+
+    /// Takes the promises of the frame in flight: what must never be done before it is written.
+    #[cfg(feature = "planted")]
+    pub fn take_promises_early(&mut self) -> Vec<Promise> {
+        self.in_flight.as_mut().map(|frame| std::mem::take(&mut frame.promises)).unwrap_or_default()
     }
 
     /// Whether a write is in flight.

@@ -5,7 +5,7 @@ use super::rig::{Rig, Scratch, config};
 use super::*;
 use crate::error::OpenError;
 use crate::format::record::BatchBuilder;
-use crate::io::disk;
+use crate::io::disk::Disk;
 use crate::segment;
 
 const LOG: LogId = LogId(4);
@@ -128,7 +128,7 @@ fn a_trim_between_the_opening_of_a_segment_and_its_first_run_leaves_it_sound() {
         rig.shards[0].commit(rig.now);
         rig.shards[0].collect(&mut wanted);
         for (token, op) in wanted {
-            rig.shards[0].complete(disk::execute(token, op));
+            rig.shards[0].complete(Disk::Machine.execute(token, op));
         }
     }
     rig.shard(LOG).trim(LOG, 6);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ringmain_engine::format::record::BatchBuilder;
-use ringmain_engine::io::disk::{self, DirectoryLock};
+use ringmain_engine::io::disk::{DirectoryLock, Disk};
 use ringmain_engine::io::{Op, Token};
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use ringmain_engine::types::{LogId, Now};
@@ -62,6 +62,8 @@ fn settings() -> Settings {
 impl Rig {
     fn open(directory: &Path) -> Rig {
         let config = OpenConfig {
+            disk: Disk::default(),
+            sizes: ringmain_engine::limits::Sizes::default(),
             directory: directory.to_path_buf(),
             shards: 1,
             shard_of,
@@ -97,7 +99,7 @@ impl Rig {
     /// Carries out what was wanted.
     fn complete(&mut self) {
         for (token, op) in std::mem::take(&mut self.wanted) {
-            self.broker.shard().complete(disk::execute(token, op));
+            self.broker.shard().complete(Disk::default().execute(token, op));
         }
         self.broker.take_shard_events(self.now);
         self.broker.collect(&mut self.outcome);

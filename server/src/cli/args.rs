@@ -37,6 +37,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let matches = grammar.try_get_matches_from_mut(arguments)?;
     let invocation = match matches.subcommand() {
         Some(("serve", found)) => Some(Invocation::Serve(flags(found))),
+        Some(("doctor", found)) => Some(Invocation::Tool(Tool::Doctor { flags: flags(found) })),
         Some(("verify", found)) => Some(Invocation::Verify {
             directory: found.get_one("dir").cloned().unwrap_or_default(),
             json: found.get_flag("json"),
@@ -62,6 +63,13 @@ fn grammar() -> Command {
         .arg_required_else_help(true)
         .subcommand(with_flags(
             Command::new("serve").about("Serve Kafka and AMQP clients until a signal comes"),
+        ))
+        .subcommand(with_flags(
+            Command::new("doctor")
+                .about("Say what this machine allows, and what to do about what it does not")
+                .after_help(
+                    "Takes the flags of serve. Exit code: 0 serve can run well, 1 something is in the way.",
+                ),
         ))
         .subcommand(topic_grammar())
         .subcommand(produce_grammar())

@@ -13,8 +13,10 @@ use std::process::ExitCode;
 use std::sync::{Arc, Barrier};
 
 use ringmain_engine::error::OpenError;
+use ringmain_engine::io::disk::Disk;
 use ringmain_engine::io::driver::{Choice, Driver};
 use ringmain_engine::io::{Descriptor, descriptors};
+use ringmain_engine::limits::Sizes;
 use ringmain_engine::shard::Shard;
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -76,12 +78,14 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     let mut random = Random(seed());
     let opened = open(&OpenConfig {
         directory: config.data_dir.clone(),
+        disk: Disk::Machine,
         shards: cores,
         shard_of,
         node_id: config.node_id,
         new_cluster_id: random.uuid(),
         journal_file_bytes: config.journal_file_bytes,
         memory_bytes: config.memory_bytes as usize,
+        sizes: Sizes::default(),
     })
     .map_err(ServeError::Open)?;
     let Opened { shards, cluster_id, report, lock } = opened;
