@@ -236,6 +236,10 @@ impl Shard {
                     let batches = cut(run, reader.from, reader.bytes_max);
                     ReadOutcome::Data { batches, log_start: marks.start, durable: marks.durable }
                 }
+                // Trimmed meanwhile, and perhaps removed.
+                Err(_) if reader.from < marks.start => {
+                    ReadOutcome::OutOfRange { log_start: marks.start, durable: marks.durable }
+                }
                 Err(outcome) => outcome.clone(),
             };
             self.events.push_back(ShardEvent::Read { ticket: reader.ticket, outcome });

@@ -392,3 +392,29 @@ fn a_checkpoint_does_without_what_was_deleted_since_the_last() {
     assert_eq!(rig.shards[0].failure(), None);
     assert!(rig.shards[0].counts().checkpoints > 0);
 }
+
+#[test]
+fn a_reader_of_what_was_trimmed_meanwhile_is_told_where_the_log_starts() {
+    let scratch = Scratch::new("overtaken");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    rig.append(LOG, b"x", 0);
+    rig.settle();
+    drop(rig);
+    let mut rig = Rig::open(&scratch.0, 1);
+    let ticket = Ticket { owner: 0, request: 7 };
+    assert!(rig.shard(LOG).read(LOG, 0, 1, ticket).is_none(), "nothing is in memory after a start");
+    rig.shard(LOG).trim(LOG, 1);
+    let mut wanted = Vec::new();
+    rig.shard(LOG).collect(&mut wanted);
+    for (token, _) in wanted {
+        let gone = Err(Fault { errno: libc::ENOENT });
+        rig.shard(LOG).complete(Completion { token, result: gone });
+    }
+    rig.settle();
+    let outcome = rig.events.iter().find_map(|event| match event {
+        ShardEvent::Read { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    assert!(matches!(outcome, Some(ReadOutcome::OutOfRange { log_start: 1, durable: 1 })), "{outcome:?}");
+}
