@@ -122,7 +122,10 @@ impl Gathering {
 
     /// Takes the frame, leaving the rest of the chunk for the next.
     pub fn take(&mut self) -> Gathered {
-        self.reserve(0);
+        // A frame with entries has its header and its padding; there may be no room for one more.
+        if self.frame.entries_count == 0 {
+            self.reserve(0);
+        }
         let mut frame = std::mem::take(&mut self.frame);
         let end = frame.padded_bytes();
         let used = frame.bytes.len();
