@@ -122,10 +122,7 @@ impl Gathering {
 
     /// Takes the frame, leaving the rest of the chunk for the next.
     pub fn take(&mut self) -> Gathered {
-        // A frame with entries has its header and its padding; there may be no room for one more.
-        if self.frame.entries_count == 0 {
-            self.reserve(0);
-        }
+        self.reserve(0);
         let mut frame = std::mem::take(&mut self.frame);
         let end = frame.padded_bytes();
         let used = frame.bytes.len();
