@@ -9,19 +9,24 @@
 //! * [`segment`] — where a batch lives afterwards, in large aligned runs.
 //! * [`partition`] — one ordered log: offsets, watermarks, producers, the tail in memory.
 //! * [`shard`] — all logs of one core behind one interface.
+//! * `sim` (feature) — all of it over a disk in memory, with faults, by seed. [`planted`] — bugs it must find.
 //! * [`verify`] — the whole of a directory that nobody uses, read again and judged.
 //!
 //! The engine reads no clock and calls the kernel only from [`io`]: its owner gives it completions and the time,
 //! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
 //! not allowed.
 
+pub mod embed;
 pub mod error;
 pub mod format;
 pub mod io;
 pub mod journal;
 pub mod limits;
 pub mod partition;
+pub mod planted;
 pub mod segment;
 pub mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod types;
 pub mod verify;

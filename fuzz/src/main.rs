@@ -1,4 +1,4 @@
-//! Seeded fuzzing of everything that reads bytes from a device.
+//! Seeded fuzzing of everything that reads bytes from a device, and the simulator of the engine.
 //!
 //! In: a command, a number of seeds and the first of them. Out: a line for each failure with its seed, a summary
 //! as the last line, exit code 1 if anything failed. The same seed does the same on every machine. Never: needs a
@@ -6,13 +6,19 @@
 
 #![forbid(unsafe_code)]
 
+mod canary;
 mod damage;
 mod directory;
+mod flips;
+mod golden;
 mod node;
 mod parsers;
 mod random;
 mod samples;
+mod simulation;
+mod small;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +27,10 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 
 const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
        ringmain-fuzz directory --seeds N [--from SEED]
+       ringmain-fuzz sim --seeds N [--from SEED]
+       ringmain-fuzz canary          (built with --features planted)
+       ringmain-fuzz flips
+       ringmain-fuzz golden [--make] DIR
        ringmain-fuzz smoke";
 
 /// What a fuzzer came to.
@@ -52,7 +62,8 @@ impl Outcome {
 fn main() -> ExitCode {
     // A panic aborts the process, so it is the last thing that a run can report.
     std::panic::set_hook(Box::new(|panic| {
-        println!("seed {}: {panic}", SEED.load(Ordering::Relaxed));
+        let seed = simulation::seed().unwrap_or_else(|| SEED.load(Ordering::Relaxed));
+        println!("seed {seed}: {panic}");
         println!("stopped by a panic: 1 failures");
         std::process::exit(1);
     }));
@@ -69,6 +80,17 @@ fn main() -> ExitCode {
             outcome.print("directory");
             outcome.failures
         }),
+        Some((&"sim", ["--planted", name, flags @ ..])) => {
+            numbers(flags, "--seeds").and_then(|(count, from)| canary::plant(name, from, count))
+        }
+        Some((&"sim", flags)) => numbers(flags, "--seeds").map(|(count, from)| simulation::run(from, count)),
+        Some((&"canary", [])) => Some(canary::run()),
+        Some((&"flips", [])) => Some(flips::run().unwrap_or_else(|what| {
+            println!("{what}");
+            1
+        })),
+        Some((&"golden", ["--make", directory])) => Some(golden::make(Path::new(directory))),
+        Some((&"golden", [directory])) => Some(golden::print(Path::new(directory))),
         Some((&"smoke", [])) => Some(smoke()),
         _ => None,
     };

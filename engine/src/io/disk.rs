@@ -2,10 +2,13 @@
 //!
 //! In: paths. Out: bytes, open files, or an [`IoFault`] that names the file. Also executes [`Op`]s at once, so
 //! that code written for the ring runs without one.
+//!
+//! What needs a path is asked of a [`Disk`]; what has an open file already is a function over it. With the
+//! feature `sim` a disk may be one in memory; what is asked of it then goes to [`simulated`](super::simulated).
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,98 +22,256 @@ fn fault(doing: &'static str, path: &Path) -> impl FnOnce(Error) -> IoFault {
     move |source| IoFault { doing, path, position: None, source }
 }
 
-/// Holds a data directory: no other process can while this lives.
+fn fault_at(doing: &'static str, path: &Path, position: u64) -> impl FnOnce(Error) -> IoFault {
+    move |source| IoFault { position: Some(position), ..fault(doing, path)(source) }
+}
+
+/// Where paths lead.
+#[derive(Clone, Debug, Default)]
+pub enum Disk {
+    /// To the file systems of this machine.
+    #[default]
+    Machine,
+    /// Into memory.
+    #[cfg(feature = "sim")]
+    Simulated(super::simulated::SimulatedDisk),
+}
+
+/// Holds a data directory: no other process can while this lives. Without a file it holds a simulated one, which
+/// no other process can reach.
 #[derive(Debug)]
-pub struct DirectoryLock(#[expect(dead_code, reason = "held, not used")] File);
+pub struct DirectoryLock(#[expect(dead_code, reason = "held, not used")] Option<File>);
 
-/// Makes `directory` if it is missing and takes its lock.
-pub fn lock(directory: &Path) -> Result<DirectoryLock, OpenError> {
-    make_directory(directory)?;
-    let path = directory.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(fault("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(DirectoryLock(file)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_path_buf())),
-        Err(TryLockError::Error(source)) => Err(fault("lock", &path)(source).into()),
+impl Disk {
+    /// Makes `directory` if it is missing, durably, and takes its lock.
+    pub fn lock(&self, directory: &Path) -> Result<DirectoryLock, OpenError> {
+        // What was made a moment ago by a process that was killed may not be durable, so it is synced every time.
+        let named = |part: &&Path| !part.as_os_str().is_empty();
+        let missing = directory.ancestors().skip(1).filter(named).take_while(|part| !self.exists(part));
+        let made: Vec<&Path> = std::iter::once(directory).chain(missing).collect();
+        self.make_directory(directory)?;
+        for part in made {
+            let parent = part.parent().filter(named).unwrap_or(Path::new("."));
+            match self.sync_directory(parent) {
+                // Whoever may not look into it did not make the entry either.
+                Err(fault) if fault.source.kind() == ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
+        }
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(_) = self {
+            return Ok(DirectoryLock(None));
+        }
+        let path = directory.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(fault("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirectoryLock(Some(file))),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_path_buf())),
+            Err(TryLockError::Error(source)) => Err(fault("lock", &path)(source).into()),
+        }
     }
-}
 
-/// Keeps others from opening `directory` for writing, changing nothing in it. `None`: it has no lock file, so
-/// nobody ever served from it.
-pub fn lock_to_read(directory: &Path) -> Result<Option<DirectoryLock>, OpenError> {
-    fs::read_dir(directory).map_err(fault("list", directory))?;
-    let path = directory.join("lock");
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fault("open", &path)(error).into()),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Some(DirectoryLock(file))),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_path_buf())),
-        Err(TryLockError::Error(source)) => Err(fault("lock", &path)(source).into()),
+    /// Keeps others from opening `directory` for writing, changing nothing in it. `None`: it has no lock file, so
+    /// nobody ever served from it.
+    pub fn lock_to_read(&self, directory: &Path) -> Result<Option<DirectoryLock>, OpenError> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(_) = self {
+            return Ok(Some(DirectoryLock(None)));
+        }
+        fs::read_dir(directory).map_err(fault("list", directory))?;
+        let path = directory.join("lock");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fault("open", &path)(error).into()),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(DirectoryLock(Some(file)))),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_path_buf())),
+            Err(TryLockError::Error(source)) => Err(fault("lock", &path)(source).into()),
+        }
     }
-}
 
-/// Makes a directory and its parents; not an error if it exists.
-pub fn make_directory(path: &Path) -> Result<(), IoFault> {
-    fs::create_dir_all(path).map_err(fault("make directory", path))
-}
-
-/// Makes a directory in one that exists; not an error if it exists itself.
-fn make_one_directory(path: &Path) -> Result<(), IoFault> {
-    match DirBuilder::new().mode(0o750).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(fault("make directory", path)(error)),
-        _ => Ok(()),
+    /// Makes a directory and its parents; not an error if it exists.
+    pub fn make_directory(&self, path: &Path) -> Result<(), IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.make_directory(path).map_err(fault("make directory", path));
+        }
+        fs::create_dir_all(path).map_err(fault("make directory", path))
     }
-}
 
-/// Names in a directory, sorted; a directory that does not exist has none.
-pub fn list(path: &Path) -> Result<Vec<String>, IoFault> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(fault("list", path)(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(fault("list", path))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
+    /// Makes a directory in one that exists; not an error if it exists itself.
+    fn make_one_directory(&self, path: &Path) -> Result<(), IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.make_one_directory(path).map_err(fault("make directory", path));
+        }
+        match DirBuilder::new().mode(0o750).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(fault("make directory", path)(error))
+            }
+            _ => Ok(()),
+        }
     }
-    names.sort();
-    Ok(names)
-}
 
-/// Opens a file for direct I/O.
-pub fn open(path: &Path, how: Open) -> Result<Descriptor, IoFault> {
-    let mut options = OpenOptions::new();
-    options.read(true).mode(0o640);
-    match how {
-        Open::Read => options.custom_flags(libc::O_DIRECT),
-        Open::ReadWrite => options.write(true).create(true).truncate(false).custom_flags(libc::O_DIRECT),
-        Open::Replace => options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT),
-        Open::Directory => options.custom_flags(libc::O_DIRECTORY),
-    };
-    let file = options.open(path).map_err(|source| {
-        let direct_refused = source.raw_os_error() == Some(libc::EINVAL);
-        let doing =
-            if direct_refused { "open for direct I/O (does this file system support it?)" } else { "open" };
-        fault(doing, path)(source)
-    })?;
-    Ok(Descriptor::new(OwnedFd::from(file)))
+    /// Names in a directory, sorted; a directory that does not exist has none.
+    pub fn list(&self, path: &Path) -> Result<Vec<String>, IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.list(path).map_err(fault("list", path));
+        }
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(fault("list", path)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fault("list", path))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Opens a file for direct I/O.
+    pub fn open(&self, path: &Path, how: Open) -> Result<Descriptor, IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.open(path, how).map(Descriptor::Simulated).map_err(fault("open", path));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).mode(0o640);
+        match how {
+            Open::Read => options.custom_flags(libc::O_DIRECT),
+            Open::ReadWrite => options.write(true).create(true).truncate(false).custom_flags(libc::O_DIRECT),
+            Open::Replace => options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT),
+            Open::Directory => options.custom_flags(libc::O_DIRECTORY),
+        };
+        let file = options.open(path).map_err(|source| {
+            let direct_refused = source.raw_os_error() == Some(libc::EINVAL);
+            let doing = if direct_refused {
+                "open for direct I/O (does this file system support it?)"
+            } else {
+                "open"
+            };
+            fault(doing, path)(source)
+        })?;
+        Ok(Descriptor::new(OwnedFd::from(file)))
+    }
+
+    /// Makes a directory's entries durable.
+    pub fn sync_directory(&self, path: &Path) -> Result<(), IoFault> {
+        sync(path, &self.open(path, Open::Directory)?)
+    }
+
+    /// Renames; the entry is durable after a sync of the directory.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.rename(from, to).map_err(fault("rename", from));
+        }
+        fs::rename(from, to).map_err(fault("rename", from))
+    }
+
+    /// Removes a file, not minding that it is gone already.
+    pub fn remove(&self, path: &Path) -> Result<(), IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.remove(path).map_err(fault("remove", path));
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(fault("remove", path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes an empty directory, not minding that it is gone already.
+    pub fn remove_directory(&self, path: &Path) -> Result<(), IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.remove_directory(path).map_err(fault("remove directory", path));
+        }
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(fault("remove directory", path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes `data` under a name nobody sees until it is whole and durable.
+    pub fn replace(&self, directory: &Path, name: &str, data: &[u8]) -> Result<PathBuf, IoFault> {
+        let (unfinished, finished) = (directory.join(format!("{name}.new")), directory.join(name));
+        let file = self.open(&unfinished, Open::Replace)?;
+        let mut aligned = buffer::aligned(buffer::padded(data.len()));
+        aligned.extend_from_slice(data);
+        buffer::pad(&mut aligned);
+        write(&unfinished, &file, 0, &aligned)?;
+        sync(&unfinished, &file)?;
+        self.rename(&unfinished, &finished)?;
+        self.sync_directory(directory)?;
+        Ok(finished)
+    }
+
+    /// Does one file operation at once. Socket operations are not for this.
+    pub fn execute(&self, token: Token, op: Op) -> Completion {
+        let errno = |fault: IoFault| Fault { errno: fault.source.raw_os_error().unwrap_or(libc::EIO) };
+        let nameless = Path::new("");
+        let result = match op {
+            Op::Read { file, position, buffer, length } => {
+                assert!(buffer.is_empty() && buffer.capacity() >= length);
+                read_into(nameless, &file, position, length, buffer).map(Done::Read).map_err(errno)
+            }
+            #[cfg(feature = "sim")]
+            Op::Write { file: Descriptor::Simulated(file), position, data, durable } => {
+                let written = file.put(position, data, durable);
+                written.map(|()| Done::Written).map_err(|error| errno(fault("write", nameless)(error)))
+            }
+            Op::Write { file, position, data, durable } => {
+                let written = write(nameless, &file, position, &data);
+                let synced = written.and_then(|()| if durable { sync(nameless, &file) } else { Ok(()) });
+                synced.map(|()| Done::Written).map_err(errno)
+            }
+            Op::Sync { file } => sync(nameless, &file).map(|()| Done::Synced).map_err(errno),
+            Op::Open { path, how } => self.open(&path, how).map(Done::Opened).map_err(errno),
+            Op::MakeDirectory { path } => {
+                self.make_one_directory(&path).map(|()| Done::Finished).map_err(errno)
+            }
+            Op::Rename { from, to } => self.rename(&from, &to).map(|()| Done::Finished).map_err(errno),
+            Op::Remove { path } => self.remove(&path).map(|()| Done::Finished).map_err(errno),
+            Op::RemoveDirectory { path } => {
+                self.remove_directory(&path).map(|()| Done::Finished).map_err(errno)
+            }
+            other => unreachable!("not a file operation: {other:?}"),
+        };
+        Completion { token, result }
+    }
+
+    /// Whether anything has this path.
+    pub fn exists(&self, path: &Path) -> bool {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.exists(path);
+        }
+        path.exists()
+    }
 }
 
 fn as_file(descriptor: &Descriptor) -> std::io::Result<File> {
-    Ok(File::from(descriptor.0.as_fd().try_clone_to_owned()?))
+    Ok(File::from(descriptor.kernel().try_clone()?))
 }
 
 /// Length of an open file in bytes.
 pub fn length(path: &Path, file: &Descriptor) -> Result<u64, IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.length().map_err(fault("look at", path));
+    }
     let metadata = as_file(file).and_then(|file| file.metadata()).map_err(fault("look at", path))?;
     Ok(metadata.len())
 }
@@ -127,6 +288,10 @@ fn read_into(
     length: usize,
     mut bytes: BytesMut,
 ) -> Result<BytesMut, IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.read(position, length, bytes).map_err(fault_at("read", path, position));
+    }
     bytes.resize(length, 0);
     let mut filled = 0;
     let file = as_file(file).map_err(fault("read", path))?;
@@ -135,10 +300,7 @@ fn read_into(
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(source) => {
-                let position = Some(position + filled as u64);
-                return Err(IoFault { doing: "read", path: path.to_path_buf(), position, source });
-            }
+            Err(source) => return Err(fault_at("read", path, position + filled as u64)(source)),
         }
         if !filled.is_multiple_of(crate::limits::BLOCK_BYTES) {
             break; // the end of a file that was cut inside a block
@@ -150,83 +312,21 @@ fn read_into(
 
 /// Writes all of `data`, which is whole blocks, at `position`.
 pub fn write(path: &Path, file: &Descriptor, position: u64, data: &[u8]) -> Result<(), IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.write(position, data).map_err(fault_at("write", path, position));
+    }
     let write = |file: File| file.write_all_at(data, position);
-    as_file(file).and_then(write).map_err(|source| IoFault {
-        doing: "write",
-        path: path.to_path_buf(),
-        position: Some(position),
-        source,
-    })
+    as_file(file).and_then(write).map_err(fault_at("write", path, position))
 }
 
 /// Makes what was written to `file` durable.
 pub fn sync(path: &Path, file: &Descriptor) -> Result<(), IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.sync().map_err(fault("sync", path));
+    }
     as_file(file).and_then(|file| file.sync_data()).map_err(fault("sync", path))
-}
-
-/// Makes a directory's entries durable.
-pub fn sync_directory(path: &Path) -> Result<(), IoFault> {
-    sync(path, &open(path, Open::Directory)?)
-}
-
-/// Renames; the entry is durable after a sync of the directory.
-pub fn rename(from: &Path, to: &Path) -> Result<(), IoFault> {
-    fs::rename(from, to).map_err(fault("rename", from))
-}
-
-/// Removes a file, not minding that it is gone already.
-pub fn remove(path: &Path) -> Result<(), IoFault> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(fault("remove", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes an empty directory, not minding that it is gone already.
-pub fn remove_directory(path: &Path) -> Result<(), IoFault> {
-    match fs::remove_dir(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(fault("remove directory", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Writes `data` under a name nobody sees until it is whole and durable.
-pub fn replace(directory: &Path, name: &str, data: &[u8]) -> Result<PathBuf, IoFault> {
-    let (unfinished, finished) = (directory.join(format!("{name}.new")), directory.join(name));
-    let file = open(&unfinished, Open::Replace)?;
-    let mut aligned = buffer::aligned(buffer::padded(data.len()));
-    aligned.extend_from_slice(data);
-    buffer::pad(&mut aligned);
-    write(&unfinished, &file, 0, &aligned)?;
-    sync(&unfinished, &file)?;
-    rename(&unfinished, &finished)?;
-    sync_directory(directory)?;
-    Ok(finished)
-}
-
-/// Does one file operation at once. Socket operations are not for this.
-pub fn execute(token: Token, op: Op) -> Completion {
-    let errno = |fault: IoFault| Fault { errno: fault.source.raw_os_error().unwrap_or(libc::EIO) };
-    let nameless = Path::new("");
-    let result = match op {
-        Op::Read { file, position, buffer, length } => {
-            assert!(buffer.is_empty() && buffer.capacity() >= length);
-            read_into(nameless, &file, position, length, buffer).map(Done::Read).map_err(errno)
-        }
-        Op::Write { file, position, data, durable } => {
-            let written = write(nameless, &file, position, &data);
-            let synced = written.and_then(|()| if durable { sync(nameless, &file) } else { Ok(()) });
-            synced.map(|()| Done::Written).map_err(errno)
-        }
-        Op::Sync { file } => sync(nameless, &file).map(|()| Done::Synced).map_err(errno),
-        Op::Open { path, how } => open(&path, how).map(Done::Opened).map_err(errno),
-        Op::MakeDirectory { path } => make_one_directory(&path).map(|()| Done::Finished).map_err(errno),
-        Op::Rename { from, to } => rename(&from, &to).map(|()| Done::Finished).map_err(errno),
-        Op::Remove { path } => remove(&path).map(|()| Done::Finished).map_err(errno),
-        Op::RemoveDirectory { path } => remove_directory(&path).map(|()| Done::Finished).map_err(errno),
-        other => unreachable!("not a file operation: {other:?}"),
-    };
-    Completion { token, result }
 }
 
 /// Fills a file with `length` zeros, so that later writes find their blocks in place, and syncs it.
@@ -246,5 +346,9 @@ pub fn write_zeros(path: &Path, file: &Descriptor, length: u64) -> Result<(), Io
 
 /// Cuts a file to `length` bytes.
 pub fn truncate(path: &Path, file: &Descriptor, length: u64) -> Result<(), IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.truncate(length).map_err(fault("truncate", path));
+    }
     as_file(file).and_then(|file| file.set_len(length)).map_err(fault("truncate", path))
 }

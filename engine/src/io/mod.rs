@@ -5,7 +5,7 @@
 //!
 //! * [`driver`] is the data path, in one of two kinds:
 //!   [`ring`] submits operations to io_uring; [`poll`] has epoll, and threads for files, where io_uring is not allowed.
-//! * [`disk`] does the blocking work of a start, an offline tool or a test.
+//! * [`disk`] does the blocking work of a start, an offline tool or a test; with the feature `sim`, on a disk in memory.
 //! * [`buffer`] makes memory that direct I/O accepts.
 //! * [`mailbox`] carries values from one core to another.
 
@@ -17,12 +17,16 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 pub mod buffer;
+pub mod descriptors;
 pub mod disk;
 pub mod driver;
+pub mod inspect;
 pub mod mailbox;
 pub mod poll;
 mod pool;
 pub mod ring;
+#[cfg(feature = "sim")]
+pub mod simulated;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -40,23 +44,40 @@ pub struct Token {
 
 /// An open file or socket. It is closed when the last operation and the last owner let go of it.
 #[derive(Clone, Debug)]
-pub struct Descriptor(Arc<OwnedFd>);
+pub enum Descriptor {
+    Kernel(Arc<OwnedFd>),
+    /// A file on a [`disk::Disk::Simulated`].
+    #[cfg(feature = "sim")]
+    Simulated(simulated::SimulatedFile),
+}
 
 impl Descriptor {
     /// Takes over an open descriptor.
     pub fn new(descriptor: OwnedFd) -> Descriptor {
-        Descriptor(Arc::new(descriptor))
+        Descriptor::Kernel(Arc::new(descriptor))
+    }
+
+    fn kernel(&self) -> &Arc<OwnedFd> {
+        match self {
+            Descriptor::Kernel(descriptor) => descriptor,
+            #[cfg(feature = "sim")]
+            Descriptor::Simulated(_) => unreachable!("a simulated file never reaches the kernel"),
+        }
     }
 }
 
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.kernel().as_raw_fd()
     }
 }
 
 impl PartialEq for Descriptor {
     fn eq(&self, other: &Descriptor) -> bool {
+        #[cfg(feature = "sim")]
+        if let (Descriptor::Simulated(one), Descriptor::Simulated(two)) = (self, other) {
+            return one.inode() == two.inode();
+        }
         self.as_raw_fd() == other.as_raw_fd()
     }
 }

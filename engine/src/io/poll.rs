@@ -169,7 +169,7 @@ impl Poll {
     /// Registers a socket with its first operation.
     fn know(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
         let fd = descriptor.as_raw_fd();
-        let owner = Arc::downgrade(&descriptor.0);
+        let owner = Arc::downgrade(descriptor.kernel());
         if self.sockets.get(&fd).is_some_and(|socket| socket.owner.ptr_eq(&owner)) {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! while there are any. Never: takes a socket operation.
 //!
 //! ```text
-//!   driver --jobs--> thread: disk::execute --results--> driver
+//!   driver --jobs--> thread: Disk::execute --results--> driver
 //!                                          --finished (eventfd, after the result)--> epoll
 //! ```
 
@@ -15,7 +15,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use super::{Completion, Op, Token, disk};
+use super::disk::Disk;
+use super::{Completion, Op, Token};
 
 /// Threads of one pool. The journal has one write in flight, and settling and reading a few: more threads
 /// would wait for the same device.
@@ -77,7 +78,7 @@ fn run(work: &Mutex<Receiver<(Token, Op)>>, answers: &Sender<Completion>, finish
         // One idle thread waits for work and the others for it; the lock is free again while it works.
         let job = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((token, op)) = job else { return };
-        if answers.send(disk::execute(token, op)).is_err() {
+        if answers.send(Disk::Machine.execute(token, op)).is_err() {
             return;
         }
         finished.raise();

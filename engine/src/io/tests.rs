@@ -313,7 +313,7 @@ fn bytes_go_both_ways_over_a_connection() {
         let mut peer = TcpStream::connect(address).unwrap();
         let Ok(Done::Accepted(ours, from)) = bench.end(waiting) else { panic!() };
         assert_eq!(from, peer.local_addr().unwrap());
-        let copy = TcpStream::from(ours.0.try_clone().unwrap());
+        let copy = TcpStream::from(ours.kernel().try_clone().unwrap());
         assert!(copy.nodelay().unwrap());
 
         let waiting = bench.begin(Op::Receive { socket: ours.clone(), buffer: with_room_for(b"kept ", 3) });

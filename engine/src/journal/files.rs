@@ -6,16 +6,16 @@
 //! ```text
 //!   spare ──rotate──> live, current ──rotate──> live, full ──release──> spare
 //!     ^
-//!   making (zeros, sync) — only while there are fewer than JOURNAL_FILES_MAX
+//!   filling (zeros, sync, rename) <── unused, as the set was made
 //! ```
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::format::checkpoint::FileSet;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::limits::JOURNAL_FILES_MAX;
 
 /// One pre-written file.
 #[derive(Debug)]
@@ -39,8 +39,9 @@ pub struct Files {
     position: u64,
     /// Of the current file; rises at each rotation.
     generation: u32,
-    /// Number in the name of the next file to be made.
-    next_name: u32,
+    /// Files of the set that are to be filled before they are used.
+    unused: VecDeque<PathBuf>,
+    set: FileSet,
     making: Option<Making>,
 }
 
@@ -51,23 +52,37 @@ struct Making {
     file: Option<Descriptor>,
     zeros: Bytes,
     position: u64,
-    synced: bool,
+    phase: Phase,
+}
+
+/// How far it is: its zeros are written and synced, it gets its name, the name is synced.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Filling,
+    Renaming,
+    Naming,
 }
 
 const ZEROS_BYTES: usize = 1 << 20;
 
 impl Files {
-    /// `spare` holds at least one file; the first becomes the current one.
+    /// The files of `set`: `spare` holds at least one, and the first becomes the current one.
     pub fn new(
         directory: PathBuf,
-        file_bytes: u64,
+        set: FileSet,
         mut spare: Vec<JournalFile>,
+        unused: VecDeque<PathBuf>,
         generation: u32,
-        next_name: u32,
     ) -> Files {
         assert!(!spare.is_empty());
         let live = VecDeque::from([spare.remove(0)]);
-        Files { directory, file_bytes, live, spare, position: 0, generation, next_name, making: None }
+        let file_bytes = set.file_bytes;
+        Files { directory, file_bytes, live, spare, position: 0, generation, unused, set, making: None }
+    }
+
+    /// Which files there are.
+    pub fn set(&self) -> FileSet {
+        self.set
     }
 
     /// File, position and generation for a frame of `length` bytes; `None` while every file is full.
@@ -122,39 +137,43 @@ impl Files {
     /// The operation that begins to prepare another file, if one is needed: the current file is half full and
     /// there is nothing to go on with.
     pub fn prepare(&mut self) -> Option<Op> {
-        let needed = self.spare.is_empty()
-            && self.making.is_none()
-            && self.live.len() < JOURNAL_FILES_MAX
-            && self.position * 2 > self.file_bytes;
+        let needed = self.spare.is_empty() && self.making.is_none() && self.position * 2 > self.file_bytes;
         if !needed {
             return None;
         }
-        let path = self.directory.join(file_name(self.next_name));
-        self.next_name += 1;
-        let mut zeros = buffer::aligned(ZEROS_BYTES);
-        zeros.resize(ZEROS_BYTES, 0);
+        let path = self.unused.pop_front()?;
+        let zeros_bytes = self.file_bytes.min(ZEROS_BYTES as u64) as usize;
+        let mut zeros = buffer::aligned(zeros_bytes);
+        zeros.resize(zeros_bytes, 0);
         let zeros = zeros.freeze();
-        self.making = Some(Making { path: path.clone(), file: None, zeros, position: 0, synced: false });
-        Some(Op::Open { path, how: Open::Replace })
+        let unfinished = unfinished(&path);
+        self.making = Some(Making { path, file: None, zeros, position: 0, phase: Phase::Filling });
+        Some(Op::Open { path: unfinished, how: Open::Replace })
     }
 
     /// Goes on preparing after one step of it is done.
     pub fn prepared(&mut self, result: Result<Done, Fault>) -> Result<Option<Op>, (PathBuf, Fault)> {
         let Some(making) = &mut self.making else { return Ok(None) };
-        match result.map_err(|fault| (making.path.clone(), fault))? {
-            Done::Opened(file) if making.file.is_none() => making.file = Some(file),
-            Done::Opened(directory) => return Ok(Some(Op::Sync { file: directory })),
-            Done::Synced if making.synced => {
+        let done = result.map_err(|fault| (making.path.clone(), fault))?;
+        match (making.phase, done) {
+            (Phase::Filling, Done::Opened(file)) => making.file = Some(file),
+            (Phase::Filling, Done::Synced) => {
+                making.phase = Phase::Renaming;
+                let (from, to) = (unfinished(&making.path), making.path.clone());
+                return Ok(Some(Op::Rename { from, to }));
+            }
+            (Phase::Renaming, _) => {
+                making.phase = Phase::Naming;
+                return Ok(Some(Op::Open { path: self.directory.clone(), how: Open::Directory }));
+            }
+            (Phase::Naming, Done::Opened(directory)) => return Ok(Some(Op::Sync { file: directory })),
+            (Phase::Naming, _) => {
                 if let Some(Making { path, file: Some(file), .. }) = self.making.take() {
                     self.spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
                 }
                 return Ok(None);
             }
-            Done::Synced => {
-                making.synced = true;
-                return Ok(Some(Op::Open { path: self.directory.clone(), how: Open::Directory }));
-            }
-            _ => {}
+            (Phase::Filling, _) => {}
         }
         let Some(file) = making.file.clone() else { return Ok(None) };
         if making.position == self.file_bytes {
@@ -165,6 +184,11 @@ impl Files {
         making.position += step;
         Ok(Some(Op::Write { file, position, data: making.zeros.slice(..step as usize), durable: false }))
     }
+}
+
+/// Where a journal file is until it is filled with zeros, durably: a file that has its name can be used.
+pub fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// Name of the `number`-th file of a shard's journal.

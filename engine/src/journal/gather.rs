@@ -12,7 +12,7 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 use crate::format::batch;
 use crate::format::frame::{ENTRY_BYTES, EntryHeader, HEADER_BYTES, Kind};
 use crate::io::buffer;
-use crate::limits::{CHUNK_BYTES, FRAME_BODY_BYTES_MAX};
+use crate::limits::Sizes;
 use crate::types::{LogId, Offset, Ticket};
 
 /// A batch inside a frame.
@@ -58,12 +58,18 @@ impl Gathered {
 }
 
 /// Builds frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gathering {
     frame: Gathered,
+    sizes: Sizes,
 }
 
 impl Gathering {
+    /// Nothing gathered yet.
+    pub fn new(sizes: Sizes) -> Gathering {
+        Gathering { frame: Gathered::default(), sizes }
+    }
+
     /// Whether nothing has been gathered since the last frame was taken.
     pub fn is_empty(&self) -> bool {
         self.frame.is_empty()
@@ -73,7 +79,7 @@ impl Gathering {
     pub fn is_full_for(&self, length: usize) -> bool {
         let grown = self.frame.bytes.len() + ENTRY_BYTES + length;
         self.frame.entries_count > 0
-            && (grown > HEADER_BYTES + FRAME_BODY_BYTES_MAX
+            && (grown > HEADER_BYTES + self.sizes.frame_body_bytes
                 || buffer::padded(grown + 8) > self.frame.bytes.capacity())
     }
 
@@ -122,7 +128,9 @@ impl Gathering {
 
     /// Takes the frame, leaving the rest of the chunk for the next.
     pub fn take(&mut self) -> Gathered {
-        self.reserve(0);
+        if self.frame.bytes.is_empty() {
+            self.reserve(0); // room for the header of a frame without entries
+        }
         let mut frame = std::mem::take(&mut self.frame);
         let end = frame.padded_bytes();
         let used = frame.bytes.len();
@@ -138,10 +146,28 @@ impl Gathering {
         let needed = buffer::padded(frame.bytes.len().max(HEADER_BYTES) + 8 + ENTRY_BYTES + length);
         if frame.bytes.capacity() < needed {
             assert!(frame.entries_count == 0, "a frame with entries is taken before it outgrows its chunk");
-            frame.bytes = buffer::aligned(needed.max(CHUNK_BYTES));
+            frame.bytes = buffer::aligned(needed.max(self.sizes.chunk_bytes));
         }
         if frame.bytes.is_empty() {
             frame.bytes.resize(HEADER_BYTES, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_may_fill_its_chunk_to_the_last_byte() {
+        for left in 0..64 {
+            let mut gathering = Gathering::new(Sizes { chunk_bytes: 8192, ..Sizes::default() });
+            let first = vec![1; 8192 - HEADER_BYTES - ENTRY_BYTES - 8 - left];
+            gathering.push(Kind::Batch, LogId(1), 0, 0, &first);
+            if !gathering.is_full_for(0) {
+                gathering.push(Kind::Trim, LogId(1), 1, 0, &[]);
+            }
+            assert_eq!(gathering.take().padded_bytes(), 8192);
         }
     }
 }

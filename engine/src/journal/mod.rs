@@ -14,6 +14,7 @@
 mod files;
 mod gather;
 pub mod recover;
+pub mod set;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -22,12 +23,15 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
-pub use files::{Files, JournalFile, file_name};
+pub use files::{Files, JournalFile, file_name, unfinished};
 pub use gather::{Gathered, Gathering, Piece, Promise};
 
+use crate::format::checkpoint::FileSet;
 use crate::format::crc::crc32c;
 use crate::format::frame::{self, FrameHeader, HEADER_BYTES, Kind};
 use crate::io::Op;
+use crate::limits::Sizes;
+use crate::planted::{Bug, planted};
 use crate::types::{LogId, Offset};
 
 /// Who writes, and after what: what recovery found, or a fresh start.
@@ -75,12 +79,12 @@ pub struct Journal {
 
 impl Journal {
     /// A journal that goes on at `position` in fresh `files`.
-    pub fn new(position: Position, files: Files) -> Journal {
+    pub fn new(position: Position, files: Files, sizes: Sizes) -> Journal {
         Journal {
             position,
             durable: position.next_sequence - 1,
             sealed: true,
-            gathering: Gathering::default(),
+            gathering: Gathering::new(sizes),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: None,
@@ -132,6 +136,13 @@ impl Journal {
         let header = self.header(&gathered, length, position, generation);
         gathered.bytes[..HEADER_BYTES].copy_from_slice(header.as_bytes());
         gathered.bytes.resize(length, 0);
+        if planted(Bug::BufferReusedEarly)
+            && let Some(next) = self.waiting.front()
+            && length > crate::limits::BLOCK_BYTES
+        {
+            let count = next.bytes.len().min(length - HEADER_BYTES);
+            gathered.bytes[HEADER_BYTES..][..count].copy_from_slice(&next.bytes[..count]);
+        }
         let bytes = gathered.bytes.freeze();
         self.sealed = gathered.entries_count == 0;
         self.counts.frames += 1;
@@ -181,6 +192,12 @@ impl Journal {
         frame
     }
 
+    /// Takes the promises of the frame in flight: what must never be done before it is written.
+    #[cfg(feature = "planted")]
+    pub fn take_promises_early(&mut self) -> Vec<Promise> {
+        self.in_flight.as_mut().map(|frame| std::mem::take(&mut frame.promises)).unwrap_or_default()
+    }
+
     /// Whether a write is in flight.
     pub fn is_writing(&self) -> bool {
         self.in_flight.is_some()
@@ -227,6 +244,11 @@ impl Journal {
     /// The files.
     pub fn files(&mut self) -> &mut Files {
         &mut self.files
+    }
+
+    /// Which files there are.
+    pub fn file_set(&self) -> FileSet {
+        self.files.set()
     }
 
     /// Path of the file being written, for messages.

@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::set::Found;
 use crate::error::{Damage, OpenError};
+use crate::format::checkpoint::FileSet;
 use crate::format::frame::{self, FrameError, FrameHeader};
-use crate::io::{Descriptor, Open, disk};
+use crate::io::disk::{self, Disk};
+use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
+use crate::planted::{Bug, planted};
 
 /// Bytes read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -44,7 +48,8 @@ pub struct End {
 }
 
 /// Reads one file front to back.
-pub(crate) struct Window {
+#[derive(Debug)]
+pub struct Window {
     pub(crate) path: PathBuf,
     file: Descriptor,
     pub(crate) file_bytes: u64,
@@ -53,8 +58,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn open(path: &Path) -> Result<Window, OpenError> {
-        let file = disk::open(path, Open::Read)?;
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Window, OpenError> {
+        let file = disk.open(path, Open::Read)?;
         let file_bytes = disk::length(path, &file)?;
         Ok(Window { path: path.to_path_buf(), file, file_bytes, start: 0, bytes: Bytes::new() })
     }
@@ -65,7 +70,8 @@ impl Window {
         let inside =
             position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            let wanted = length.max(WINDOW_BYTES).next_multiple_of(BLOCK_BYTES);
+            let rest = self.file_bytes.saturating_sub(position).min(WINDOW_BYTES as u64) as usize;
+            let wanted = length.max(rest).next_multiple_of(BLOCK_BYTES);
             self.bytes = disk::read(&self.path, &self.file, position, wanted)?.freeze();
             self.start = position;
         }
@@ -95,13 +101,15 @@ struct Candidate {
     first_sequence: u64,
 }
 
-/// Visits every frame behind `from`, in order, and finds where the journal ends.
+/// Visits every frame behind `from` in the files of `set`, in order, and finds where the journal ends.
 pub fn scan(
+    disk: &Disk,
     directory: &Path,
     from: From,
+    set: FileSet,
     mut visit: impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
 ) -> Result<End, OpenError> {
-    let (mut candidates, mut suspects) = candidates(directory, from)?;
+    let (mut candidates, mut suspects) = candidates(disk, directory, from, set)?;
     let end = walk(&mut candidates, from, &mut visit)?;
     for window in &mut suspects {
         if later_frame(window, from, None, 0, end.sequence)? {
@@ -134,6 +142,9 @@ fn walk(
             continue;
         }
         let is_lost = next.is_some();
+        if planted(Bug::RottenTakenForTorn) {
+            return Ok(end);
+        }
         let Candidate { window, generation, .. } = &mut candidates[index];
         if is_lost || later_frame(window, from, Some(*generation), position, end.sequence)? {
             return Err(lost(&window.path, position, end.sequence + 1));
@@ -149,18 +160,22 @@ fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
 
 /// Files whose first frame is sound and of this incarnation, by generation; and files whose first frame is not
 /// sound, though frames that count may stand behind it.
-fn candidates(directory: &Path, from: From) -> Result<(Vec<Candidate>, Vec<Window>), OpenError> {
-    let (mut candidates, mut suspects, mut files_count) = (Vec::new(), Vec::new(), 0);
-    for name in disk::list(directory)? {
-        if !name.ends_with(".journal") {
-            continue;
-        }
-        files_count += 1;
-        let mut window = Window::open(&directory.join(name))?;
+fn candidates(
+    disk: &Disk,
+    directory: &Path,
+    from: From,
+    set: FileSet,
+) -> Result<(Vec<Candidate>, Vec<Window>), OpenError> {
+    let (mut candidates, mut suspects) = (Vec::new(), Vec::new());
+    for path in set.paths(directory) {
+        let Found::Filled(mut window) = set.open(disk, &path)? else { continue };
         match window.frame(0)? {
             Ok((header, _)) if is_ours(&header, from, 0) => {
                 let (generation, first_sequence) = (header.generation.get(), header.sequence.get());
                 candidates.push(Candidate { window, generation, first_sequence });
+            }
+            Ok((header, _)) if header.incarnation.get() > from.incarnation => {
+                return Err(too_new(window.path, &header, from.incarnation));
             }
             // Not used since an earlier start: files are written from the front.
             Ok((header, _)) if header.position.get() == 0 && header.incarnation.get() < from.incarnation => {}
@@ -171,17 +186,36 @@ fn candidates(directory: &Path, from: From) -> Result<(Vec<Candidate>, Vec<Windo
             _ => suspects.push(window),
         }
     }
-    if files_count == 0 {
-        let what = format!("the journal of shard {} has no file; a start makes one", from.shard);
-        return Err(Damage { path: directory.to_path_buf(), position: 0, what }.into());
-    }
     candidates.sort_by_key(|file| file.generation);
     Ok((candidates, suspects))
 }
 
+/// The superblock is durable before anything is written under its incarnation.
+fn too_new(path: PathBuf, header: &FrameHeader, incarnation: u32) -> OpenError {
+    let what = format!(
+        "start {} of the directory wrote it, but the superblock knows of {incarnation} only: its newer copy is damaged",
+        header.incarnation.get()
+    );
+    Damage { path, position: 0, what }.into()
+}
+
+/// Refuses a journal that no shard of `incarnation` has, if a later incarnation wrote to it.
+pub fn check_unused(disk: &Disk, directory: &Path, incarnation: u32) -> Result<(), OpenError> {
+    for name in disk.list(directory)? {
+        let mut window = Window::open(disk, &directory.join(&name))?;
+        match window.frame(0)? {
+            Ok((header, _)) if header.incarnation.get() > incarnation => {
+                return Err(too_new(window.path, &header, incarnation));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn is_ours(header: &FrameHeader, from: From, position: u64) -> bool {
     header.shard.get() == from.shard
-        && header.incarnation.get() == from.incarnation
+        && (header.incarnation.get() == from.incarnation || planted(Bug::StaleIncarnationTrusted))
         && header.position.get() == position
 }
 
@@ -244,7 +278,8 @@ fn later_frame(
     while at < window.file_bytes {
         let block = window.at(at, BLOCK_BYTES)?;
         if let Ok(header) = FrameHeader::read(&block) {
-            let later = is_ours(&header, from, at)
+            // Its place does not matter: a frame that went astray tells as well that the one before was durable.
+            let later = is_ours(&header, from, header.position.get())
                 && generation.is_none_or(|generation| generation == header.generation.get())
                 && header.sequence.get() > sequence + 1;
             if later {

@@ -13,6 +13,7 @@ pub use tail::{Tail, TailBatch};
 
 use crate::format::batch::BatchHeader;
 use crate::format::checkpoint::LogState;
+use crate::planted::{Bug, planted};
 use crate::segment::Segments;
 use crate::types::{LogId, Offset};
 
@@ -29,6 +30,15 @@ pub struct Watermarks {
     pub end: Offset,
 }
 
+/// What a log keeps of its past; `None`: no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Records of this time, in ms, and later ones.
+    pub since_ms: Option<i64>,
+    /// At most so many bytes of batches, the newest.
+    pub bytes_max: Option<u64>,
+}
+
 /// One log.
 #[derive(Debug)]
 pub struct Partition {
@@ -42,6 +52,11 @@ pub struct Partition {
     unsettled_bytes: usize,
     /// Whether a run of it is queued or being written.
     pub settling: bool,
+    /// The frame that says it exists, and the one that says it is gone.
+    pub created_in: u64,
+    pub deleted_in: Option<u64>,
+    /// The start that a durable frame says; the start that is seen may be ahead of it.
+    durable_start: Offset,
 }
 
 impl Partition {
@@ -70,6 +85,9 @@ impl Partition {
             segments: Segments::default(),
             unsettled_bytes: 0,
             settling: false,
+            created_in: 0,
+            deleted_in: None,
+            durable_start: state.start,
         }
     }
 
@@ -78,12 +96,18 @@ impl Partition {
         let (segment_base, segment_position) = self.segments.active_place();
         LogState {
             id: self.id,
-            start: self.marks.start.min(self.marks.settled),
-            end: self.marks.settled,
+            start: self.durable_start.min(self.marks.settled),
+            end: match planted(Bug::CheckpointCountsDurableAsSettled) {
+                true => self.marks.durable,
+                false => self.marks.settled,
+            },
             segment_base,
             segment_position,
             leader_epoch: self.leader_epoch,
-            producers: self.producers.below(self.marks.settled),
+            producers: match planted(Bug::ForgetProducers) {
+                true => Vec::new(),
+                false => self.producers.below(self.marks.settled),
+            },
         }
     }
 
@@ -138,13 +162,22 @@ impl Partition {
         self.check();
     }
 
-    /// Nothing below `start` may be read any more; tells whether that is news.
+    /// Nothing below `start` may be read any more; tells whether that is news. What is below stays until
+    /// [`Partition::trimmed`].
     pub fn trim(&mut self, start: Offset) -> bool {
         let start = start.min(self.marks.durable);
         if start <= self.marks.start {
             return false;
         }
         self.marks.start = start;
+        self.check();
+        true
+    }
+
+    /// The frame that moves the start up to `start` is durable: what is below is not needed any more.
+    pub fn trimmed(&mut self, start: Offset) {
+        assert!(start <= self.marks.start);
+        self.durable_start = self.durable_start.max(start);
         if self.marks.settled < start {
             // What was trimmed before it was settled never needs to be; a batch that `start` cuts still does.
             let keep = self.tail.from(start).next().map_or(start, |batch| batch.base.min(start));
@@ -154,7 +187,35 @@ impl Partition {
         }
         self.tail.forget(u64::MAX, self.marks.settled.min(start));
         self.check();
-        true
+    }
+
+    /// The start that is durable.
+    pub fn durable_start(&self) -> Offset {
+        self.durable_start
+    }
+
+    /// Where the log would start if it kept only what `keep` allows: whole runs go, and whole batches of the tail.
+    pub fn start_to_fit(&self, keep: Keep) -> Offset {
+        let parts = || {
+            let runs = self.segments.list().iter().flat_map(|segment| &segment.runs);
+            let settled = runs
+                .map(|run| (run.end_offset.get(), u64::from(run.bytes.get()), run.max_timestamp_ms.get()));
+            let tail = self.tail.from(self.marks.settled);
+            let tail = tail.map(|batch| (batch.end, batch.bytes.len() as u64, batch.max_timestamp_ms));
+            settled.chain(tail).filter(|(end, _, _)| *end > self.marks.start)
+        };
+        let mut bytes: u64 = parts().map(|(_, bytes, _)| bytes).sum();
+        let mut start = self.marks.start;
+        for (end, part_bytes, max_timestamp_ms) in parts() {
+            let too_many = keep.bytes_max.is_some_and(|max| bytes > max);
+            let too_old = keep.since_ms.is_some_and(|since| max_timestamp_ms < since);
+            if !too_many && !too_old {
+                break;
+            }
+            bytes -= part_bytes;
+            start = end;
+        }
+        start
     }
 
     /// Bytes that are durable but not settled.

@@ -14,7 +14,8 @@ use crate::format::checkpoint::LogState;
 use crate::format::run::{
     self, RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES,
 };
-use crate::io::{Descriptor, Open, disk};
+use crate::io::disk::{self, Disk};
+use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
 use crate::types::{LogId, Offset};
 
@@ -34,9 +35,9 @@ pub fn is_trimmed(state: &LogState, base: Offset, bases: &[Offset]) -> bool {
 }
 
 /// Finds the segments of the log that `state` describes.
-pub fn find(data: &Path, state: &LogState) -> Result<Found, OpenError> {
+pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenError> {
     let directory = super::directory(data, state.id);
-    let names = disk::list(&directory)?;
+    let names = disk.list(&directory)?;
     let mut bases: Vec<Offset> =
         names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
     bases.sort_unstable();
@@ -48,14 +49,14 @@ pub fn find(data: &Path, state: &LogState) -> Result<Found, OpenError> {
             continue;
         }
         let file_path = path(data, state.id, base);
-        let file = disk::open(&file_path, Open::ReadWrite)?;
+        let file = disk.open(&file_path, Open::ReadWrite)?;
         list.push(if active {
             active_segment(&file_path, file, state)?
         } else {
             sealed_segment(&file_path, file, state.id, base)?
         });
     }
-    Ok(Found { segments: Segments::restore(list, !names.is_empty() || directory.exists()), unfinished })
+    Ok(Found { segments: Segments::restore(list, !names.is_empty() || disk.exists(&directory)), unfinished })
 }
 
 /// After replay: every offset from the log's start to `end` must be in a segment, with no hole between runs

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+use crate::planted::{Bug, planted};
 
 /// Syncs a checkpoint has in flight at a time.
 const SYNCS_IN_FLIGHT_MAX: usize = 16;
@@ -101,13 +102,22 @@ impl Shard {
                 self.settle_upto(sequence);
             }
             Phase::Settling { sequence, chain } if self.settler.is_idle() => {
+                if planted(Bug::JournalFileRecycledTooSoon) {
+                    self.journal.files().release(sequence);
+                }
                 let open = self.held.logs_upto(sequence).any(|log| {
                     let since = self.logs.get(&log).and_then(|log| log.unsettled_since());
                     since.is_some_and(|since| since <= sequence)
                 });
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
                 let checkpoint = self.checkpoint(sequence, chain);
-                let (files, directories) = self.settler.take_dirty();
+                let (mut files, mut directories) = self.settler.take_dirty();
+                if planted(Bug::CheckpointBeforeSync) {
+                    files.clear();
+                }
+                if planted(Bug::ForgetDirectorySync) {
+                    directories.clear();
+                }
                 self.checkpointer.phase =
                     Phase::Syncing { checkpoint: Box::new(checkpoint), files, directories, in_flight: 0 };
                 self.sync_more();
@@ -117,9 +127,13 @@ impl Shard {
     }
 
     fn checkpoint(&self, sequence: u64, chain: u32) -> Checkpoint {
-        let mut logs: Vec<_> = self.logs.values().map(|partition| partition.state()).collect();
+        // Not ahead of what is durable: a log whose frame is on its way may never have existed.
+        let durable = self.checkpointer.durable;
+        let made = self.logs.values().filter(|partition| partition.created_in <= durable);
+        let mut logs: Vec<_> = made.map(|partition| partition.state()).collect();
         logs.sort_by_key(|log| log.id);
-        Checkpoint { incarnation: self.place.incarnation, shard: self.place.shard, sequence, chain, logs }
+        let (incarnation, shard) = (self.place.incarnation, self.place.shard);
+        Checkpoint { incarnation, shard, sequence, chain, journal: self.journal.file_set(), logs }
     }
 
     fn path(&self, suffix: &str) -> PathBuf {
@@ -159,16 +173,12 @@ impl Shard {
 
     /// One step is done.
     pub(super) fn checkpoint_step(&mut self, result: Result<Done, Fault>) {
-        let done = match result {
-            Ok(done) => done,
-            // The directory of a log that was deleted meanwhile: nothing in it is left to sync.
-            Err(fault)
-                if fault.errno == libc::ENOENT
-                    && matches!(self.checkpointer.phase, Phase::Syncing { .. }) =>
-            {
-                Done::Finished
-            }
-            Err(fault) => return self.fail("write a checkpoint", self.path(""), fault),
+        let done = match (result, &self.checkpointer.phase) {
+            (Ok(done), _) => done,
+            // The directory of a log that was deleted meanwhile needs no sync.
+            (Err(Fault { errno: libc::ENOENT }), Phase::Syncing { .. }) => Done::Finished,
+            (Err(_), Phase::Syncing { .. }) if planted(Bug::RetryFailedSync) => Done::Finished,
+            (Err(fault), _) => return self.fail("write a checkpoint", self.path(""), fault),
         };
         let phase = std::mem::take(&mut self.checkpointer.phase);
         let (next, op) = match (phase, done) {
@@ -192,6 +202,9 @@ impl Shard {
                 buffer::pad(&mut data);
                 let op = Op::Write { file: file.clone(), position: 0, data: data.freeze(), durable: false };
                 (Phase::Writing { sequence: checkpoint.sequence, file }, op)
+            }
+            (Phase::Writing { sequence, .. }, _) if planted(Bug::CheckpointFileNotSynced) => {
+                (Phase::Renaming { sequence }, Op::Rename { from: self.path(".new"), to: self.path("") })
             }
             (Phase::Writing { sequence, file }, _) => (Phase::SyncingFile { sequence }, Op::Sync { file }),
             (Phase::SyncingFile { sequence }, _) => {

@@ -30,8 +30,9 @@ use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
 use crate::io::{Completion, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
-use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, RUN_BYTES, SEAL_AFTER_US};
-use crate::partition::{Partition, TailBatch, Verdict, Watermarks};
+use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
+use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
+use crate::planted::{Bug, planted};
 use crate::types::{LogId, Now, Offset, Ticket};
 
 pub use read::ReadOutcome;
@@ -78,6 +79,13 @@ enum Work {
     Removal,
 }
 
+/// What happens when a frame is durable, and not before.
+#[derive(Debug)]
+enum Effect {
+    Trim(LogId, Offset),
+    Delete(LogId),
+}
+
 /// Where a shard is and what it may use.
 #[derive(Clone, Debug)]
 pub struct ShardPlace {
@@ -87,6 +95,7 @@ pub struct ShardPlace {
     pub incarnation: u32,
     /// Bytes of frames kept in memory to serve the ends of logs, unsettled ones included.
     pub memory_bytes: usize,
+    pub sizes: Sizes,
 }
 
 /// Figures of one shard, for metrics.
@@ -119,6 +128,8 @@ pub struct Shard {
     next_work: u64,
     wanted: Vec<(Token, Op)>,
     events: VecDeque<ShardEvent>,
+    /// What frames that are not durable yet will do when they are.
+    effects: VecDeque<(u64, Effect)>,
     counts: ShardCounts,
     seal_at_us: Option<u64>,
     failed: Option<String>,
@@ -138,6 +149,7 @@ impl Shard {
             next_work: 0,
             wanted: Vec::new(),
             events: VecDeque::new(),
+            effects: VecDeque::new(),
             counts: ShardCounts::default(),
             seal_at_us: None,
             failed: None,
@@ -150,32 +162,50 @@ impl Shard {
     /// to it.
     pub fn create(&mut self, log: LogId) {
         if !self.logs.contains_key(&log) && self.logs.len() < LOGS_MAX {
-            self.logs.insert(log, Partition::new(log));
             self.journal.push(Kind::Create, log, 0);
+            let mut partition = Partition::new(log);
+            partition.created_in = self.journal.gathering_sequence();
+            self.logs.insert(log, partition);
         }
+    }
+
+    /// A log that exists for the owner: one being deleted does not.
+    fn live(&self, log: LogId) -> Option<&Partition> {
+        self.logs.get(&log).filter(|partition| partition.deleted_in.is_none())
     }
 
     /// Removes a log and all it holds. Durable with the next frame; its files go after that.
     pub fn delete(&mut self, log: LogId) {
-        let Some(partition) = self.logs.remove(&log) else { return };
+        if self.live(log).is_none() {
+            return;
+        }
         self.journal.push(Kind::Delete, log, 0);
+        let sequence = self.journal.gathering_sequence();
+        if let Some(partition) = self.logs.get_mut(&log) {
+            partition.deleted_in = Some(sequence);
+        }
+        self.effects.push_back((sequence, Effect::Delete(log)));
         self.reader.forget(log, &mut self.events);
-        self.remove_later(&partition);
+        if planted(Bug::DeleteBeforeDurable)
+            && let Some(partition) = self.logs.remove(&log)
+        {
+            self.remove_files_of(&partition, 0);
+        }
     }
 
     /// Whether the log exists here.
     pub fn contains(&self, log: LogId) -> bool {
-        self.logs.contains_key(&log)
+        self.live(log).is_some()
     }
 
     /// Every log here.
     pub fn logs(&self) -> impl Iterator<Item = LogId> {
-        self.logs.keys().copied()
+        self.logs.values().filter(|partition| partition.deleted_in.is_none()).map(|partition| partition.id)
     }
 
     /// The log's watermarks; `None`: it does not exist here.
     pub fn marks(&self, log: LogId) -> Option<Watermarks> {
-        self.logs.get(&log).map(Partition::marks)
+        self.live(log).map(Partition::marks)
     }
 
     // -- append -------------------------------------------------------------------------------------------
@@ -187,13 +217,20 @@ impl Shard {
         if self.failed.is_some() {
             return Err(Refused::Failed);
         }
-        let partition = self.logs.get_mut(&log).ok_or(Refused::UnknownLog)?;
+        let partition = self.logs.get_mut(&log).filter(|partition| partition.deleted_in.is_none());
+        let partition = partition.ok_or(Refused::UnknownLog)?;
         let header = batch.header();
         match partition.judge(header) {
             Verdict::Next => {}
             Verdict::OutOfOrder => return Err(Refused::OutOfOrderSequence),
             Verdict::Fenced => return Err(Refused::FencedProducer),
             Verdict::Duplicate(base_offset) => {
+                if planted(Bug::DuplicateAckedAtOnce) {
+                    let log_start = partition.marks().start;
+                    let event = ShardEvent::Appended { ticket, base_offset, log_start, duplicate: true };
+                    self.events.push_back(event);
+                    return Ok(());
+                }
                 // The first copy may not be durable yet; the next frame is behind it in any case.
                 self.journal.promise(Promise { ticket, log, base_offset, duplicate: true });
                 return Ok(());
@@ -210,35 +247,78 @@ impl Shard {
         Ok(())
     }
 
+    /// Asks to be told, by [`ShardEvent::Appended`] with this ticket, when everything called before is on the
+    /// device: creations, deletions, trims.
+    pub fn sync(&mut self, ticket: Ticket) {
+        self.journal.promise(Promise { ticket, log: LogId(0), base_offset: 0, duplicate: true });
+    }
+
     /// Whether so much waits for the device that the owner should take no more input for now.
     pub fn is_full(&self) -> bool {
         self.journal.waiting_bytes() > JOURNAL_WAITING_BYTES_MAX
     }
 
     /// Moves the log's start up to `start` (never down, never above what is durable). Durable with the next
-    /// frame; segments that end below it are removed.
+    /// frame, or with a checkpoint before it; segments that end below it are removed. So whatever makes the
+    /// records below superfluous must be durable already.
     pub fn trim(&mut self, log: LogId, start: Offset) {
-        let Some(partition) = self.logs.get_mut(&log) else { return };
+        let partition = self.logs.get_mut(&log).filter(|partition| partition.deleted_in.is_none());
+        let Some(partition) = partition.filter(|partition| partition.marks().start < start) else { return };
         if !partition.trim(start) {
             return;
         }
-        self.journal.push(Kind::Trim, log, partition.marks().start);
-        let idle = !partition.settling;
-        for base in partition.segments.drop_below(partition.marks().start, idle) {
-            self.reader.forget_segment(log, base);
-            let path = crate::segment::path(&self.place.directory, log, base);
-            self.checkpointer.remove_after(self.journal.gathering_sequence(), path);
+        if !planted(Bug::DropLastTrim) {
+            self.journal.push(Kind::Trim, log, partition.marks().start);
+        }
+        let effect = Effect::Trim(log, partition.marks().start);
+        self.effects.push_back((self.journal.gathering_sequence(), effect));
+    }
+
+    /// What only a durable frame may do is done for the frames up to `sequence`: a checkpoint must not be ahead of
+    /// the journal, and no file may go before the reason is durable.
+    fn take_effect(&mut self, sequence: u64) {
+        while self.effects.front().is_some_and(|(due, _)| *due <= sequence) {
+            match self.effects.pop_front() {
+                Some((_, Effect::Trim(log, start))) => self.trimmed(log, start, sequence),
+                Some((_, Effect::Delete(log))) => {
+                    if let Some(partition) = self.logs.remove(&log) {
+                        self.remove_files_of(&partition, sequence);
+                    }
+                }
+                None => {}
+            }
         }
     }
 
-    fn remove_later(&mut self, partition: &Partition) {
-        let sequence = self.journal.gathering_sequence();
+    /// Moves the log's start up so far that only what `keep` allows is left, in steps of runs of about a mebibyte.
+    /// Like [`Shard::trim`].
+    pub fn trim_to_fit(&mut self, log: LogId, keep: Keep) {
+        if let Some(start) = self.logs.get(&log).map(|partition| partition.start_to_fit(keep)) {
+            self.trim(log, start);
+        }
+    }
+
+    fn trimmed(&mut self, log: LogId, start: Offset, sequence: u64) {
+        let Some(partition) = self.logs.get_mut(&log) else { return };
+        partition.trimmed(start);
+        let idle = !partition.settling;
+        for base in partition.segments.drop_below(start, idle) {
+            self.reader.forget_segment(log, base);
+            let path = crate::segment::path(&self.place.directory, log, base);
+            self.settler.forget(&path);
+            self.checkpointer.remove_after(sequence, path);
+        }
+    }
+
+    fn remove_files_of(&mut self, partition: &Partition, sequence: u64) {
         for segment in partition.segments.list() {
             let path = crate::segment::path(&self.place.directory, partition.id, segment.base);
+            self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
         if partition.segments.has_directory {
             let path = crate::segment::directory(&self.place.directory, partition.id);
+            self.settler.forget(&path);
             self.checkpointer.remove_directory_after(sequence, path);
         }
     }
@@ -257,6 +337,11 @@ impl Shard {
             }
         }
         if let Some(op) = self.journal.next_write() {
+            #[cfg(feature = "planted")]
+            if planted(Bug::AckBeforeWrite) {
+                let promises = self.journal.take_promises_early();
+                self.keep(&promises);
+            }
             self.want(Work::Frame, op);
         }
         if let Some(op) = self.journal.files().prepare() {
@@ -289,7 +374,13 @@ impl Shard {
             unreachable!("a completion for work that nobody began")
         };
         match (work, completion.result) {
+            // Once the shard has failed nothing is acknowledged, not even what happened to succeed.
+            (Work::Frame, Ok(_)) if self.failed.is_some() => {}
             (Work::Frame, Ok(_)) => {
+                let frame = self.journal.written();
+                self.durable(frame);
+            }
+            (Work::Frame, Err(_)) if planted(Bug::AckFailedWrite) => {
                 let frame = self.journal.written();
                 self.durable(frame);
             }
@@ -360,21 +451,27 @@ impl Shard {
             if touched.last() != Some(&piece.log) {
                 touched.push(piece.log);
             }
-            if partition.unsettled_bytes() >= RUN_BYTES && !partition.settling {
+            if partition.unsettled_bytes() >= self.place.sizes.run_bytes && !partition.settling {
                 partition.settling = true;
                 self.settler.queue(piece.log);
             }
         }
-        for promise in &frame.promises {
-            let log_start = self.logs.get(&promise.log).map_or(0, |partition| partition.marks().start);
-            let Promise { ticket, base_offset, duplicate, .. } = *promise;
-            self.events.push_back(ShardEvent::Appended { ticket, base_offset, log_start, duplicate });
-        }
+        self.keep(&frame.promises);
         for log in &touched {
             self.events.push_back(ShardEvent::Advanced { log: *log });
         }
         self.held.push(frame.sequence, frame.bytes.len(), touched);
         self.checkpointer.durable(frame.sequence);
+        self.take_effect(frame.sequence);
+    }
+
+    /// Tells whoever waits.
+    fn keep(&mut self, promises: &[Promise]) {
+        for promise in promises {
+            let log_start = self.logs.get(&promise.log).map_or(0, |partition| partition.marks().start);
+            let Promise { ticket, base_offset, duplicate, .. } = *promise;
+            self.events.push_back(ShardEvent::Appended { ticket, base_offset, log_start, duplicate });
+        }
     }
 
     fn want(&mut self, work: Work, op: Op) {

@@ -13,7 +13,7 @@
 //! runs behind the places its checkpoints know, and the next attempt writes the same again. Because the new
 //! incarnation starts with empty journals, the number of shards may differ from the last run's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -24,16 +24,17 @@ use super::checkpoint::file_name;
 use super::{Shard, ShardPlace};
 use crate::error::{Damage, OpenError};
 use crate::format::batch;
-use crate::format::checkpoint::Checkpoint;
+use crate::format::checkpoint::{Checkpoint, FileSet};
 use crate::format::frame::{self, FrameHeader, Kind};
 use crate::format::run;
 use crate::format::superblock::Superblock;
-use crate::io::disk::{self, DirectoryLock};
+use crate::io::disk::{self, DirectoryLock, Disk};
 use crate::io::{Descriptor, Open, buffer};
-use crate::journal::recover::{End, From, scan};
-use crate::journal::{self, Files, Journal, JournalFile, Position};
-use crate::limits::{BLOCK_BYTES, RUN_BYTES, SEGMENT_BYTES};
+use crate::journal::recover::{End, From, check_unused, scan};
+use crate::journal::{Files, Journal, JournalFile, Position};
+use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
+use crate::planted::{Bug, planted};
 use crate::segment;
 use crate::types::LogId;
 
@@ -41,6 +42,8 @@ use crate::types::LogId;
 #[derive(Clone, Debug)]
 pub struct OpenConfig {
     pub directory: PathBuf,
+    /// Where the directory is.
+    pub disk: Disk,
     /// Shards to run with; may differ from the last run's.
     pub shards: u16,
     /// Which shard a log belongs to; must be the same function for the whole run.
@@ -51,6 +54,7 @@ pub struct OpenConfig {
     pub journal_file_bytes: u64,
     /// Per shard: bytes of frames kept in memory.
     pub memory_bytes: usize,
+    pub sizes: Sizes,
 }
 
 /// An open data directory.
@@ -103,7 +107,7 @@ struct Recovery<'a> {
     config: &'a OpenConfig,
     logs: HashMap<LogId, Partition>,
     /// Segment files written here.
-    dirty: HashMap<PathBuf, Descriptor>,
+    dirty: BTreeMap<PathBuf, Descriptor>,
     /// Files begun after the checkpoints; the journals hold all that is in them.
     unfinished: Vec<PathBuf>,
     /// Directories that such files were removed from.
@@ -116,11 +120,11 @@ struct Recovery<'a> {
 /// Opens `config.directory`, recovering what the last run left. When it returns, everything that was ever
 /// acknowledged is in segments, synced, and the journals are empty.
 pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
-    let directory = &config.directory;
-    let lock = disk::lock(directory)?;
+    let OpenConfig { directory, disk, .. } = config;
+    let lock = disk.lock(directory)?;
     let (mut superblock, file, created) = superblock(config)?;
     for name in ["journal", "log", "state", "quarantine"] {
-        disk::make_directory(&directory.join(name))?;
+        disk.make_directory(&directory.join(name))?;
     }
     let old_shards = superblock.shards.get();
     let incarnation = superblock.incarnation.get();
@@ -128,7 +132,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let mut recovery = Recovery {
         config,
         logs: HashMap::new(),
-        dirty: HashMap::new(),
+        dirty: BTreeMap::new(),
         unfinished: Vec::new(),
         thinned: Vec::new(),
         outdated: Vec::new(),
@@ -140,27 +144,36 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     for checkpoint in &checkpoints {
         ends.push(recovery.journal(checkpoint)?);
     }
+    for name in disk.list(&directory.join("journal"))? {
+        if !name.parse().is_ok_and(|shard: u16| shard < old_shards) {
+            check_unused(disk, &directory.join("journal").join(name), incarnation)?;
+        }
+    }
     recovery.check_whole()?;
     recovery.settle_all()?;
     recovery.quarantine_unknown()?;
     recovery.sync()?;
 
     recovery.report.logs_count = recovery.logs.len();
-    let shards = recovery.shards(next, &ends)?;
+    let sets: Vec<FileSet> = checkpoints.iter().map(|checkpoint| checkpoint.journal).collect();
     superblock.incarnation = U32::new(next);
     superblock.shards = U16::new(config.shards);
+    if planted(Bug::SuperblockBeforeCheckpoints) {
+        write_superblock(directory, &file, &mut superblock)?;
+    }
+    let shards = recovery.shards(next, &ends, &sets)?;
     write_superblock(directory, &file, &mut superblock)?;
     for path in &recovery.outdated {
-        disk::remove(path)?;
+        disk.remove(path)?;
     }
-    remove_old(directory, incarnation, old_shards, config.shards)?;
+    remove_old(disk, directory, incarnation, old_shards, config.shards)?;
     Ok(Opened { shards, cluster_id: superblock.cluster_id, report: recovery.report, lock })
 }
 
 fn superblock(config: &OpenConfig) -> Result<(Superblock, Descriptor, bool), OpenError> {
     let path = config.directory.join("superblock");
-    if path.exists() {
-        let file = disk::open(&path, Open::ReadWrite)?;
+    if config.disk.exists(&path) {
+        let file = config.disk.open(&path, Open::ReadWrite)?;
         let bytes = disk::read(&path, &file, 0, 2 * BLOCK_BYTES)?;
         let Some(superblock) = Superblock::newest(&bytes) else {
             let what = "neither copy of the superblock is sound".to_string();
@@ -170,15 +183,19 @@ fn superblock(config: &OpenConfig) -> Result<(Superblock, Descriptor, bool), Ope
         return Ok((superblock, file, false));
     }
     for name in ["journal", "log", "state"] {
-        if !disk::list(&config.directory.join(name))?.is_empty() {
+        if !config.disk.list(&config.directory.join(name))?.is_empty() {
             let what = format!("there is no superblock, but {name}/ is not empty");
             return Err(Damage { path, position: 0, what }.into());
         }
     }
-    let file = disk::open(&path, Open::ReadWrite)?;
-    disk::write_zeros(&path, &file, 2 * BLOCK_BYTES as u64)?;
-    disk::sync_directory(&config.directory)?;
-    Ok((Superblock::new(config.new_cluster_id, config.node_id), file, true))
+    // It appears whole or not at all, before anything else does: a crash here leaves an empty directory.
+    let mut superblock = Superblock::new(config.new_cluster_id, config.node_id);
+    let (block, position) = superblock.block();
+    let mut bytes = vec![0; 2 * BLOCK_BYTES];
+    bytes[position as usize..][..BLOCK_BYTES].copy_from_slice(&block);
+    config.disk.replace(&config.directory, "superblock", &bytes)?;
+    let file = config.disk.open(&path, Open::ReadWrite)?;
+    Ok((superblock, file, true))
 }
 
 fn write_superblock(
@@ -191,7 +208,9 @@ fn write_superblock(
     let mut aligned = buffer::aligned(BLOCK_BYTES);
     aligned.extend_from_slice(&block);
     disk::write(&path, file, position, &aligned)?;
-    disk::sync(&path, file)?;
+    if !planted(Bug::SuperblockNotSynced) {
+        disk::sync(&path, file)?;
+    }
     Ok(())
 }
 
@@ -200,7 +219,7 @@ impl Recovery<'_> {
         let mut checkpoints = Vec::new();
         for shard in 0..shards {
             let path = self.config.directory.join("state").join(file_name(incarnation, shard));
-            let file = disk::open(&path, Open::Read)?;
+            let file = self.config.disk.open(&path, Open::Read)?;
             let length = disk::length(&path, &file)? as usize;
             let bytes = disk::read(&path, &file, 0, length.next_multiple_of(BLOCK_BYTES))?;
             let found = Checkpoint::from_bytes(&bytes);
@@ -217,7 +236,7 @@ impl Recovery<'_> {
     fn segments(&mut self, checkpoints: &[Checkpoint]) -> Result<(), OpenError> {
         let data = &self.config.directory;
         for state in checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs) {
-            let found = segment::recover::find(data, state)?;
+            let found = segment::recover::find(&self.config.disk, data, state)?;
             self.unfinished.extend(found.unfinished.iter().map(|base| segment::path(data, state.id, *base)));
             let mut partition = Partition::restore(state.clone());
             partition.segments = found.segments;
@@ -227,10 +246,18 @@ impl Recovery<'_> {
     }
 
     fn journal(&mut self, checkpoint: &Checkpoint) -> Result<End, OpenError> {
-        let Checkpoint { shard, incarnation, sequence, chain, .. } = *checkpoint;
+        let Checkpoint { shard, incarnation, sequence, chain, journal, .. } = *checkpoint;
         let directory = journal_directory(&self.config.directory, shard);
+        // What is read here is acted upon, and files go because of it. A frame whose write was cut off by the end of
+        // the process may be seen without being durable.
+        for name in self.config.disk.list(&directory)? {
+            let path = directory.join(name);
+            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
+        }
         let from = From { shard, incarnation, sequence, chain };
-        let end = scan(&directory, from, |header, bytes| self.replay(&directory, header, bytes))?;
+        let end = scan(&self.config.disk, &directory, from, journal, |header, bytes| {
+            self.replay(&directory, header, bytes)
+        })?;
         self.report.frames_count += end.sequence - sequence;
         self.report.journal_bytes += end.bytes;
         self.report.torn_frames += u32::from(end.torn);
@@ -247,15 +274,16 @@ impl Recovery<'_> {
                 Kind::Delete => {
                     self.logs.remove(&entry.log);
                     let directory = segment::directory(&self.config.directory, entry.log);
-                    for name in disk::list(&directory)? {
+                    for name in self.config.disk.list(&directory)? {
                         self.dirty.remove(&directory.join(&name));
-                        disk::remove(&directory.join(name))?;
+                        self.config.disk.remove(&directory.join(name))?;
                     }
-                    disk::remove_directory(&directory)?;
+                    self.config.disk.remove_directory(&directory)?;
                 }
                 Kind::Trim => {
                     if let Some(partition) = self.logs.get_mut(&entry.log) {
                         partition.trim(entry.offset);
+                        partition.trimmed(entry.offset.min(partition.marks().start));
                     }
                     self.drop_trimmed(entry.log)?;
                 }
@@ -276,7 +304,7 @@ impl Recovery<'_> {
             return Ok(());
         }
         let directory = segment::directory(&self.config.directory, log);
-        let names = disk::list(&directory)?;
+        let names = self.config.disk.list(&directory)?;
         self.unfinished.extend(names.iter().map(|name| directory.join(name)));
         self.logs.insert(log, Partition::new(log));
         Ok(())
@@ -295,7 +323,8 @@ impl Recovery<'_> {
         let max_timestamp_ms = header.max_timestamp.get();
         partition.replay(header, TailBatch { base, end, max_timestamp_ms, sequence, bytes });
         self.report.replayed_batches += 1;
-        while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= RUN_BYTES) {
+        let run_bytes = self.config.sizes.run_bytes;
+        while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= run_bytes) {
             self.settle_run(log)?;
         }
         Ok(())
@@ -318,11 +347,13 @@ impl Recovery<'_> {
 
     fn settle_all(&mut self) -> Result<(), OpenError> {
         for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains_key(path)) {
-            disk::remove(&path)?;
+            if planted(Bug::UnfinishedSegmentKept) {
+                continue;
+            }
+            self.config.disk.remove(&path)?;
             self.thinned.extend(path.parent().map(Path::to_path_buf));
         }
-        let logs: Vec<LogId> = self.logs.keys().copied().collect();
-        for log in logs {
+        for log in self.logs_in_order() {
             while self.logs.get(&log).is_some_and(|partition| partition.unsettled_since().is_some()) {
                 self.settle_run(log)?;
             }
@@ -334,13 +365,19 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    fn logs_in_order(&self) -> Vec<LogId> {
+        let mut logs: Vec<LogId> = self.logs.keys().copied().collect();
+        logs.sort_unstable();
+        logs
+    }
+
     /// Removes the segments that end below the log's start.
     fn drop_trimmed(&mut self, log: LogId) -> Result<(), OpenError> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         for base in partition.segments.drop_below(partition.marks().start, true) {
             let path = segment::path(&self.config.directory, log, base);
             self.dirty.remove(&path);
-            disk::remove(&path)?;
+            self.config.disk.remove(&path)?;
         }
         Ok(())
     }
@@ -349,8 +386,9 @@ impl Recovery<'_> {
     fn settle_run(&mut self, log: LogId) -> Result<(), OpenError> {
         let data = &self.config.directory;
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
-        let (batches, offsets, max_timestamp_ms) = partition.to_settle(RUN_BYTES);
-        if let Some(active) = partition.segments.active().filter(|active| active.position >= SEGMENT_BYTES) {
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.config.sizes.run_bytes);
+        let segment_bytes = self.config.sizes.segment_bytes;
+        if let Some(active) = partition.segments.active().filter(|active| active.position >= segment_bytes) {
             let path = segment::path(data, log, active.base);
             if let Some(file) = &active.file {
                 let table = run::seal(log, active.base, &active.runs, active.position);
@@ -364,9 +402,9 @@ impl Recovery<'_> {
             partition.segments.seal();
         }
         if partition.segments.active().is_none() {
-            disk::make_directory(&segment::directory(data, log))?;
+            self.config.disk.make_directory(&segment::directory(data, log))?;
             partition.segments.has_directory = true;
-            let file = disk::open(&segment::path(data, log, offsets.start), Open::Replace)?;
+            let file = self.config.disk.open(&segment::path(data, log, offsets.start), Open::Replace)?;
             partition.segments.begin(offsets.start, file);
         }
         let Some(active) = partition.segments.active() else { return Ok(()) };
@@ -393,18 +431,18 @@ impl Recovery<'_> {
     /// Logs that neither a checkpoint nor a journal knows are kept aside, not deleted.
     fn quarantine_unknown(&mut self) -> Result<(), OpenError> {
         let data = &self.config.directory;
-        for name in disk::list(&data.join("log"))? {
+        for name in self.config.disk.list(&data.join("log"))? {
             let known = u64::from_str_radix(&name, 16).is_ok_and(|id| self.logs.contains_key(&LogId(id)));
             let path = data.join("log").join(&name);
             if known {
                 continue;
             }
-            if disk::list(&path).is_ok_and(|names| names.is_empty()) {
-                disk::remove_directory(&path)?;
+            if self.config.disk.list(&path).is_ok_and(|names| names.is_empty()) {
+                self.config.disk.remove_directory(&path)?;
                 continue;
             }
             let aside = data.join("quarantine").join(format!("{name}-{}", self.report.incarnation));
-            disk::rename(&path, &aside)?;
+            self.config.disk.rename(&path, &aside)?;
             self.report.quarantined.push(aside);
         }
         Ok(())
@@ -413,22 +451,22 @@ impl Recovery<'_> {
     fn sync(&mut self) -> Result<(), OpenError> {
         let mut directories: Vec<PathBuf> =
             vec![self.config.directory.join("log"), self.config.directory.clone()];
-        for (path, file) in self.dirty.drain() {
+        for (path, file) in std::mem::take(&mut self.dirty) {
             disk::sync(&path, &file)?;
             directories.extend(path.parent().map(Path::to_path_buf));
         }
         // A removed file must not come back beside the checkpoint that counts on its absence.
-        directories.extend(self.thinned.drain(..).filter(|directory| directory.exists()));
+        directories.extend(self.thinned.drain(..).filter(|directory| self.config.disk.exists(directory)));
         directories.sort();
         directories.dedup();
         for directory in directories {
-            disk::sync_directory(&directory)?;
+            self.config.disk.sync_directory(&directory)?;
         }
         Ok(())
     }
 
     /// The shards of the next incarnation, each with its checkpoint written and an empty journal.
-    fn shards(&mut self, incarnation: u32, ends: &[End]) -> Result<Vec<Shard>, OpenError> {
+    fn shards(&mut self, incarnation: u32, ends: &[End], sets: &[FileSet]) -> Result<Vec<Shard>, OpenError> {
         let mut by_shard: Vec<HashMap<LogId, Partition>> = Vec::new();
         by_shard.resize_with(usize::from(self.config.shards), HashMap::new);
         for (log, partition) in self.logs.drain() {
@@ -446,50 +484,61 @@ impl Recovery<'_> {
             });
             let mut states: Vec<_> = logs.values().map(Partition::state).collect();
             states.sort_by_key(|state| state.id);
-            let checkpoint =
-                Checkpoint { incarnation, shard, sequence: end.sequence, chain: end.chain, logs: states };
+            let files =
+                self.journal_files(shard, end.generation + 1, sets.get(usize::from(shard)).copied())?;
+            let (sequence, chain, journal) = (end.sequence, end.chain, files.set());
+            let checkpoint = Checkpoint { incarnation, shard, sequence, chain, journal, logs: states };
             let state = self.config.directory.join("state");
-            disk::replace(&state, &file_name(incarnation, shard), &checkpoint.to_bytes())?;
-            let files = self.journal_files(shard, end.generation + 1)?;
+            self.config.disk.replace(&state, &file_name(incarnation, shard), &checkpoint.to_bytes())?;
             let position = Position { shard, incarnation, next_sequence: end.sequence + 1, chain: end.chain };
             let place = ShardPlace {
                 directory: self.config.directory.clone(),
                 shard,
                 incarnation,
                 memory_bytes: self.config.memory_bytes,
+                sizes: self.config.sizes,
             };
-            shards.push(Shard::new(place, logs, Journal::new(position, files)));
+            shards.push(Shard::new(place, logs, Journal::new(position, files, self.config.sizes)));
         }
         Ok(shards)
     }
 
-    /// The journal's files, all of them to be used again; makes the first if there is none.
-    fn journal_files(&mut self, shard: u16, generation: u32) -> Result<Files, OpenError> {
+    /// The journal's files: those of the last run, all of them to be used again, or new ones. What is beside them
+    /// goes when the next incarnation counts.
+    fn journal_files(
+        &mut self,
+        shard: u16,
+        generation: u32,
+        last: Option<FileSet>,
+    ) -> Result<Files, OpenError> {
         let directory = journal_directory(&self.config.directory, shard);
-        disk::make_directory(&directory)?;
-        let file_bytes = self.config.journal_file_bytes;
-        let (mut spare, mut next_name) = (Vec::new(), 0);
-        for name in disk::list(&directory)? {
-            let path = directory.join(&name);
-            let number: Option<u32> = name.strip_suffix(".journal").and_then(|number| number.parse().ok());
-            next_name = next_name.max(number.map_or(0, |number| number + 1));
-            let file = disk::open(&path, Open::ReadWrite)?;
-            if disk::length(&path, &file)? == file_bytes {
-                spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
-            } else {
-                self.outdated.push(path);
+        let (config, file_bytes) = (self.config, self.config.journal_file_bytes);
+        config.disk.make_directory(&directory)?;
+        let names = config.disk.list(&directory)?;
+        let number = |name: &String| name.strip_suffix(".journal")?.parse::<u32>().ok();
+        let free = names.iter().filter_map(number).max().map_or(0, |number| number + 1);
+        let wanted = |last: &FileSet| *last == FileSet::new(last.first, file_bytes);
+        let set = last.filter(wanted).unwrap_or(FileSet::new(free, file_bytes));
+        let beside = names.iter().map(|name| directory.join(name));
+        self.outdated.extend(beside.filter(|path| set.paths(&directory).all(|other| other != *path)));
+        let (mut spare, mut unused) = (Vec::new(), VecDeque::new());
+        for path in set.paths(&directory) {
+            let file = config.disk.open(&path, Open::ReadWrite)?;
+            let length = disk::length(&path, &file)?;
+            if spare.is_empty() && length < file_bytes {
+                disk::write_zeros(&path, &file, file_bytes)?;
+            } else if length < file_bytes {
+                if length == 0 {
+                    disk::write_zeros(&path, &file, BLOCK_BYTES as u64)?;
+                }
+                unused.push_back(path);
+                continue;
             }
-        }
-        if spare.is_empty() {
-            let path = directory.join(journal::file_name(next_name));
-            next_name += 1;
-            let file = disk::open(&path, Open::Replace)?;
-            disk::write_zeros(&path, &file, file_bytes)?;
             spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
         }
-        disk::sync_directory(&directory)?;
-        disk::sync_directory(&self.config.directory.join("journal"))?;
-        Ok(Files::new(directory, file_bytes, spare, generation, next_name))
+        config.disk.sync_directory(&directory)?;
+        config.disk.sync_directory(&config.directory.join("journal"))?;
+        Ok(Files::new(directory, set, spare, unused, generation))
     }
 }
 
@@ -498,16 +547,22 @@ pub(crate) fn journal_directory(data: &Path, shard: u16) -> PathBuf {
 }
 
 /// Removes what only the old incarnation needed.
-fn remove_old(data: &Path, incarnation: u32, old_shards: u16, shards: u16) -> Result<(), OpenError> {
+fn remove_old(
+    disk: &Disk,
+    data: &Path,
+    incarnation: u32,
+    old_shards: u16,
+    shards: u16,
+) -> Result<(), OpenError> {
     for shard in 0..old_shards {
-        disk::remove(&data.join("state").join(file_name(incarnation, shard)))?;
+        disk.remove(&data.join("state").join(file_name(incarnation, shard)))?;
     }
     for shard in shards..old_shards {
         let directory = journal_directory(data, shard);
-        for name in disk::list(&directory)? {
-            disk::remove(&directory.join(name))?;
+        for name in disk.list(&directory)? {
+            disk.remove(&directory.join(name))?;
         }
-        disk::remove_directory(&directory)?;
+        disk.remove_directory(&directory)?;
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::recover::{self, OpenConfig, Opened, open};
 use super::{ReadOutcome, Shard, ShardEvent};
 use crate::format::record::BatchBuilder;
-use crate::io::disk;
+use crate::io::disk::{DirectoryLock, Disk};
+use crate::limits::Sizes;
 use crate::types::{LogId, Now, Offset, Ticket};
 
 /// A directory of its own, removed at the end.
@@ -33,8 +34,10 @@ pub(crate) fn config(directory: &Path, shards: u16) -> OpenConfig {
         shard_of: |log, shards| (log.0 % u64::from(shards)) as u16,
         node_id: 1,
         new_cluster_id: [9; 16],
+        disk: Disk::Machine,
         journal_file_bytes: 4 << 20,
         memory_bytes: 8 << 20,
+        sizes: Sizes::default(),
     }
 }
 
@@ -43,7 +46,7 @@ pub(crate) struct Rig {
     pub(crate) shards: Vec<Shard>,
     pub(crate) events: Vec<ShardEvent>,
     pub(crate) now: Now,
-    _lock: disk::DirectoryLock,
+    _lock: DirectoryLock,
     pub(crate) report: recover::Report,
 }
 
@@ -67,7 +70,7 @@ impl Rig {
                 shard.commit(self.now);
                 shard.collect(&mut wanted);
                 for (token, op) in wanted.drain(..) {
-                    shard.complete(disk::execute(token, op));
+                    shard.complete(Disk::Machine.execute(token, op));
                 }
                 while let Some(event) = shard.next_event() {
                     self.events.push(event);

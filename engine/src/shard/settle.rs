@@ -10,12 +10,13 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Shard, Work};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open};
-use crate::limits::{RUN_BYTES, SEGMENT_BYTES, SETTLES_IN_FLIGHT_MAX};
+use crate::limits::SETTLES_IN_FLIGHT_MAX;
+use crate::planted::{Bug, planted};
 use crate::segment;
 use crate::types::{LogId, Offset};
 
@@ -39,6 +40,12 @@ impl Settler {
 
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight == 0
+    }
+
+    /// What is to be removed needs no sync, and is not to be kept open for one.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.dirty_files.remove(path);
+        self.dirty_directories.remove(path);
     }
 
     /// Takes what a checkpoint must sync.
@@ -92,7 +99,7 @@ impl Shard {
     /// Begins the next step for `log`: whichever is needed before its next run can be written.
     fn settle_next(&mut self, log: LogId) {
         let Some(partition) = self.logs.get_mut(&log) else { return };
-        let (batches, offsets, max_timestamp_ms) = partition.to_settle(RUN_BYTES);
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.place.sizes.run_bytes);
         if batches.is_empty() {
             partition.settling = false;
             return;
@@ -108,7 +115,7 @@ impl Shard {
             return self.settle_with(Job { log, step }, op);
         };
         let Some(file) = active.file.clone() else { unreachable!("an active segment is open") };
-        if active.position >= SEGMENT_BYTES {
+        if active.position >= self.place.sizes.segment_bytes {
             let table = run::seal(log, active.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);
@@ -125,6 +132,9 @@ impl Shard {
             max_timestamp_ms,
             &batches,
         );
+        if planted(Bug::SettledBeforeWritten) {
+            partition.settled(place.end_offset.get());
+        }
         let op = Op::Write { file, position, data: bytes, durable: false };
         self.settle_with(Job { log, step: Step::Write { place, end_position } }, op);
     }
@@ -194,7 +204,7 @@ impl Shard {
     fn settle_on(&mut self, log: LogId) {
         let upto = self.settler.upto;
         let Some(partition) = self.logs.get_mut(&log) else { return };
-        let more = partition.unsettled_bytes() >= RUN_BYTES
+        let more = partition.unsettled_bytes() >= self.place.sizes.run_bytes
             || partition.unsettled_since().is_some_and(|since| since <= upto);
         partition.settling = more;
         if more {

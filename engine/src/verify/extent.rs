@@ -15,7 +15,8 @@ use crate::format::run::{
     self, RUN_HEADER_BYTES, RUN_TOTAL_BYTES_MAX, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader,
     TRAILER_BYTES,
 };
-use crate::io::{Descriptor, Open, disk};
+use crate::io::disk::{self, Disk};
+use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
 use crate::types::{LogId, Offset};
 
@@ -43,13 +44,14 @@ pub(super) struct Segment<'a> {
 
 /// Checks the segment of `log` that begins with `base` and returns the offsets it accounts for, damaged or not.
 pub(super) fn walk(
+    disk: &Disk,
     report: &mut Report,
     path: &Path,
     log: LogId,
     base: Offset,
     extent: Extent,
 ) -> Result<Option<Range<Offset>>, OpenError> {
-    let file = disk::open(path, Open::Read)?;
+    let file = disk.open(path, Open::Read)?;
     let file_bytes = disk::length(path, &file)?;
     report.counts.segments += 1;
     let mut segment =

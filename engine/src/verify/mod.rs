@@ -17,14 +17,15 @@ mod strays;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use report::{Counts, Finding, Report};
 
 use crate::error::{IoFault, OpenError};
 use crate::format::checkpoint::{Checkpoint, LogState};
 use crate::format::superblock::Superblock;
-use crate::io::{Open, disk};
+use crate::io::Open;
+use crate::io::disk::{self, Disk};
 use crate::limits::BLOCK_BYTES;
 use crate::shard::checkpoint::file_name;
 use crate::types::{LogId, Offset};
@@ -41,6 +42,7 @@ struct Known {
 
 /// A walk over one directory.
 struct Walk<'a> {
+    disk: &'a Disk,
     directory: &'a Path,
     report: Report,
     logs: BTreeMap<LogId, Known>,
@@ -48,23 +50,20 @@ struct Walk<'a> {
     deleted: Vec<LogId>,
     /// Whether every checkpoint could be read, so that what no log claims belongs to nothing.
     complete: bool,
-    /// Length of a journal file that holds frames of this incarnation; all of them have the same.
-    journal_file: Option<(PathBuf, u64)>,
 }
 
 /// Checks everything in `directory`, which no process may have open. `Err`: it is in use, is no data directory,
 /// or was written by a version this code does not know. Nothing is changed.
 pub fn verify(directory: &Path) -> Result<Report, OpenError> {
-    let _lock = disk::lock_to_read(directory)?;
+    verify_on(&Disk::Machine, directory)
+}
+
+/// [`verify`] for a directory on any disk.
+pub fn verify_on(disk: &Disk, directory: &Path) -> Result<Report, OpenError> {
+    let _lock = disk.lock_to_read(directory)?;
     let report = Report { directory: directory.to_path_buf(), ..Report::default() };
-    let mut walk = Walk {
-        directory,
-        report,
-        logs: BTreeMap::new(),
-        deleted: Vec::new(),
-        complete: true,
-        journal_file: None,
-    };
+    let mut walk =
+        Walk { disk, directory, report, logs: BTreeMap::new(), deleted: Vec::new(), complete: true };
     walk.superblock()?;
     let checkpoints = walk.checkpoints();
     for (shard, checkpoint) in (0..walk.report.shards).zip(&checkpoints) {
@@ -80,12 +79,12 @@ impl Walk<'_> {
     /// Checks both copies; without a sound one the names of the checkpoints tell the incarnation.
     fn superblock(&mut self) -> Result<(), OpenError> {
         let path = self.directory.join("superblock");
-        if !path.exists() {
+        if !self.disk.exists(&path) {
             self.missing_superblock(&path)?;
             return self.guess();
         }
         let read =
-            disk::open(&path, Open::Read).and_then(|file| disk::read(&path, &file, 0, 2 * BLOCK_BYTES));
+            self.disk.open(&path, Open::Read).and_then(|file| disk::read(&path, &file, 0, 2 * BLOCK_BYTES));
         let Some(bytes) = self.report.unless_unreadable(&path, read.map_err(OpenError::from)) else {
             return self.guess();
         };
@@ -134,7 +133,7 @@ impl Walk<'_> {
 
     fn missing_superblock(&mut self, path: &Path) -> Result<(), OpenError> {
         for name in ["journal", "log", "state"] {
-            if !disk::list(&self.directory.join(name))?.is_empty() {
+            if !self.disk.list(&self.directory.join(name))?.is_empty() {
                 let what = format!("there is no superblock, but {name}/ is not empty");
                 self.report.damage(path, 0, what);
                 return Ok(());
@@ -146,7 +145,7 @@ impl Walk<'_> {
 
     /// Takes incarnation and shards from the names of the checkpoints.
     fn guess(&mut self) -> Result<(), OpenError> {
-        let names = disk::list(&self.directory.join("state"))?;
+        let names = self.disk.list(&self.directory.join("state"))?;
         let pairs = names.iter().filter_map(|name| {
             let (incarnation, shard) = name.strip_suffix(".checkpoint")?.split_once('-')?;
             Some((incarnation.parse::<u32>().ok()?, shard.parse::<u16>().ok()?))
@@ -170,7 +169,7 @@ impl Walk<'_> {
         let incarnation = self.report.incarnation;
         let path = self.directory.join("state").join(file_name(incarnation, shard));
         let read = || {
-            let file = disk::open(&path, Open::Read)?;
+            let file = self.disk.open(&path, Open::Read)?;
             let length = disk::length(&path, &file)? as usize;
             Ok(disk::read(&path, &file, 0, length.next_multiple_of(BLOCK_BYTES))?)
         };

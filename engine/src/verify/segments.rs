@@ -7,7 +7,6 @@ use std::ops::Range;
 use super::{Walk, extent};
 use crate::error::OpenError;
 use crate::format::checkpoint::LogState;
-use crate::io::disk;
 use crate::segment;
 use crate::types::{LogId, Offset};
 use extent::Extent;
@@ -27,7 +26,7 @@ impl Walk<'_> {
     fn segments_of(&mut self, state: &LogState) -> Result<Vec<Range<Offset>>, OpenError> {
         let directory = segment::directory(self.directory, state.id);
         let mut covered = Vec::new();
-        let names = disk::list(&directory)?;
+        let names = self.disk.list(&directory)?;
         let bases: Vec<Offset> = names.iter().filter_map(|name| base_of(name)).collect();
         for name in names {
             let path = directory.join(&name);
@@ -47,7 +46,7 @@ impl Walk<'_> {
             } else {
                 Extent::Sealed
             };
-            let walked = extent::walk(&mut self.report, &path, state.id, base, extent);
+            let walked = extent::walk(self.disk, &mut self.report, &path, state.id, base, extent);
             covered.extend(self.report.unless_unreadable(&path, walked).flatten());
         }
         Ok(covered)
@@ -60,7 +59,7 @@ impl Walk<'_> {
         for range in covered {
             if range.start > next && next < state.end {
                 let path = segment::path(self.directory, state.id, next);
-                let path = if path.exists() { path } else { directory.clone() };
+                let path = if self.disk.exists(&path) { path } else { directory.clone() };
                 let missing = next..range.start.min(state.end);
                 self.report.damage_of(&path, 0, state.id, Some(missing), "a segment file is gone");
             }
@@ -69,7 +68,7 @@ impl Walk<'_> {
         if next < state.end {
             let active = state.segment_position > 0 && state.segment_base >= next;
             let gone = segment::path(self.directory, state.id, state.segment_base);
-            let (path, what) = match active && !gone.exists() {
+            let (path, what) = match active && !self.disk.exists(&gone) {
                 true => (gone, "the segment file is gone"),
                 false => (directory, "records that the checkpoint counts are in no segment"),
             };
@@ -80,10 +79,10 @@ impl Walk<'_> {
     /// Walks the segments of a log of which no checkpoint is left to tell.
     pub(super) fn unclaimed_segments(&mut self, log: LogId) -> Result<(), OpenError> {
         let directory = segment::directory(self.directory, log);
-        for name in disk::list(&directory)? {
+        for name in self.disk.list(&directory)? {
             let Some(base) = base_of(&name) else { continue };
             let path = directory.join(&name);
-            let walked = extent::walk(&mut self.report, &path, log, base, Extent::Unknown);
+            let walked = extent::walk(self.disk, &mut self.report, &path, log, base, Extent::Unknown);
             self.report.unless_unreadable(&path, walked);
         }
         Ok(())

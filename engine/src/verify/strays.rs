@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::Walk;
 use crate::error::OpenError;
-use crate::io::disk;
 use crate::shard::checkpoint::file_name;
 use crate::types::LogId;
 
@@ -22,14 +21,14 @@ impl Walk<'_> {
         self.others(&self.directory.join("journal"), |name| shards.iter().any(|known| known == name))?;
         self.unclaimed_logs()?;
         let quarantine = self.directory.join("quarantine");
-        for name in disk::list(&quarantine)? {
+        for name in self.disk.list(&quarantine)? {
             self.report.note(&quarantine.join(name), 0, "an earlier start put this aside");
         }
         Ok(())
     }
 
     fn others(&mut self, directory: &Path, known: impl Fn(&str) -> bool) -> Result<(), OpenError> {
-        for name in disk::list(directory)? {
+        for name in self.disk.list(directory)? {
             if !known(&name) {
                 self.report.note(&directory.join(name), 0, "belongs to nothing");
             }
@@ -39,7 +38,7 @@ impl Walk<'_> {
 
     fn unclaimed_logs(&mut self) -> Result<(), OpenError> {
         let directory = self.directory.join("log");
-        for name in disk::list(&directory)? {
+        for name in self.disk.list(&directory)? {
             let log = u64::from_str_radix(&name, 16).ok().map(LogId).filter(|log| log.to_string() == name);
             let path = directory.join(&name);
             match log {

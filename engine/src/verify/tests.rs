@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Finding, Report, verify};
 use crate::error::OpenError;
 use crate::format::frame::FrameHeader;
+use crate::io::disk::Disk;
 use crate::segment;
 use crate::shard::rig::{Rig, Scratch};
 use crate::types::LogId;
@@ -143,9 +144,8 @@ fn a_removed_file_is_named() {
     let checkpoint = data.join("state/2-1.checkpoint");
     let superblock = data.join("superblock");
     let journal = data.join("journal/0/000000.journal");
-    let directory = data.join("journal/0");
     for (path, named) in
-        [(&segment, &segment), (&checkpoint, &checkpoint), (&superblock, &superblock), (&journal, &directory)]
+        [(&segment, &segment), (&checkpoint, &checkpoint), (&superblock, &superblock), (&journal, &journal)]
     {
         let sound = std::fs::read(path).unwrap();
         std::fs::remove_file(path).unwrap();
@@ -201,7 +201,8 @@ fn a_sealed_segment_is_checked_with_its_table() {
         if let Some(at) = at {
             flip(&path, at);
         }
-        super::extent::walk(&mut report, &path, LOG, 0, super::extent::Extent::Sealed).unwrap();
+        super::extent::walk(&Disk::Machine, &mut report, &path, LOG, 0, super::extent::Extent::Sealed)
+            .unwrap();
         std::fs::write(&path, &bytes).unwrap();
         report.findings.first().map(|found| found.position)
     };

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use ringmain_engine::format::{batch, record};
-use ringmain_engine::io::disk;
+use ringmain_engine::io::disk::Disk;
 use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Ticket};
 
@@ -67,6 +67,7 @@ impl Broker {
         }
         let topics: Vec<_> = self.catalog.topics().cloned().collect();
         for topic in topics {
+            self.note_retention(&topic);
             for log in topic.partitions {
                 if shard_of(log, self.settings.cores) != self.core {
                     continue;
@@ -163,7 +164,7 @@ fn read_now(shard: &mut Shard, log: LogId, from: u64) -> ReadOutcome {
         shard.collect(&mut wanted);
         assert!(!wanted.is_empty(), "a read that was not answered wants something");
         for (token, op) in wanted.drain(..) {
-            shard.complete(disk::execute(token, op));
+            shard.complete(Disk::Machine.execute(token, op));
         }
         while let Some(event) = shard.next_event() {
             if let ShardEvent::Read { ticket: found, outcome } = event

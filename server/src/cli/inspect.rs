@@ -14,7 +14,8 @@ use ringmain_engine::format::checkpoint::Checkpoint;
 use ringmain_engine::format::frame::{self, FrameHeader};
 use ringmain_engine::format::run::{self, RUN_HEADER_BYTES, RunHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use ringmain_engine::format::superblock::Superblock;
-use ringmain_engine::io::{Descriptor, Open, disk};
+use ringmain_engine::io::disk::{self, Disk};
+use ringmain_engine::io::{Descriptor, Open};
 use ringmain_engine::limits::BLOCK_BYTES;
 use ringmain_engine::types::LogId;
 
@@ -68,13 +69,13 @@ fn show(path: &Path, out: &mut impl Write) -> Result<(), Stop> {
     if !path.is_dir() {
         return show_file(path, out);
     }
-    let _lock = disk::lock_to_read(path)?;
+    let _lock = Disk::Machine.lock_to_read(path)?;
     show_all(path, out)
 }
 
 /// Every file below, superblock first.
 fn show_all(directory: &Path, out: &mut impl Write) -> Result<(), Stop> {
-    let mut names = disk::list(directory)?;
+    let mut names = Disk::Machine.list(directory)?;
     names.sort_by_key(|name| name != "superblock");
     for path in names.iter().map(|name| directory.join(name)) {
         if path.is_dir() { show_all(&path, out)? } else { show_file(&path, out)? }
@@ -104,7 +105,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn open(path: &Path) -> Result<Source<'_>, Stop> {
-        let file = disk::open(path, Open::Read)?;
+        let file = Disk::Machine.open(path, Open::Read)?;
         let file_bytes = disk::length(path, &file)?;
         Ok(Source { path, file, file_bytes })
     }
@@ -152,11 +153,14 @@ fn checkpoint(source: &Source<'_>, out: &mut impl Write) -> Result<(), Stop> {
         return source.line(out, 0, "not a sound checkpoint");
     };
     let what = format!(
-        "checkpoint start {} shard {} sequence {} chain {:08x} logs {}",
+        "checkpoint start {} shard {} sequence {} chain {:08x} journal files {} from {}, {} bytes each, logs {}",
         found.incarnation,
         found.shard,
         found.sequence,
         found.chain,
+        found.journal.count,
+        found.journal.first,
+        found.journal.file_bytes,
         found.logs.len()
     );
     source.line(out, 0, &what)?;

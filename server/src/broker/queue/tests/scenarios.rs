@@ -309,7 +309,7 @@ fn what_the_log_lost_is_settled_and_reading_goes_on() {
     world.log_start = 3;
     world.queue.flush(world.now, &mut world.out);
     assert_eq!(world.out.trim_before.take(), Some(3));
-    world.out.settlement = None;
+    world.out.settlements.clear();
     world.read = world.out.read.take().map(|(from, _)| from);
     assert_eq!(offsets(&world.settle_down()), [3]);
 }

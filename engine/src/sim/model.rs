@@ -1,0 +1,310 @@
+//! What must be true: the logs as a list of changes leaves them, and which of those changes are safe.
+//!
+//! In: every change that was asked for, what was acknowledged, what recovery and reads give. Out: the first
+//! contradiction, in words. Never: looks into the engine.
+//!
+//! A shard's changes take effect in order and whole or not at all. So what recovery finds must be the state after
+//! some beginning of the list: at least as long as what was acknowledged (`safe`), no longer than the list.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::format::batch::{self, BatchHeader};
+use crate::partition::Watermarks;
+use crate::types::{LogId, Offset};
+
+/// Batches of a producer that are known again when they come again.
+const KNOWN_BATCHES: usize = 5;
+
+/// One batch that was appended.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    pub base: Offset,
+    pub end: Offset,
+    /// As it was given to the engine; it stamps the first 16 bytes.
+    pub bytes: Bytes,
+    /// Producer and first sequence.
+    pub producer: Option<(i64, i32)>,
+}
+
+/// One change of one shard.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Create(LogId),
+    Delete(LogId),
+    Trim(LogId, Offset),
+    Append(LogId, Appended),
+}
+
+impl Change {
+    fn log(&self) -> LogId {
+        match self {
+            Change::Create(log) | Change::Delete(log) | Change::Trim(log, _) | Change::Append(log, _) => *log,
+        }
+    }
+}
+
+/// One log.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    pub start: Offset,
+    pub end: Offset,
+    pub batches: BTreeMap<Offset, Appended>,
+    pub producers: BTreeMap<i64, Producer>,
+}
+
+/// What a log must remember of a producer.
+#[derive(Clone, Debug, Default)]
+pub struct Producer {
+    /// The last batches, oldest first.
+    pub last: Vec<Appended>,
+    /// Those from here on must be known when they come again. Batches that a crash took have pushed others out of
+    /// the memory of the log; a producer has no more than so many under way, so it never sends those again.
+    pub known_from: Offset,
+}
+
+impl Producer {
+    /// Batches that must be known when they come again.
+    pub fn known(&self) -> impl Iterator<Item = &Appended> {
+        self.last.iter().filter(|appended| appended.base >= self.known_from)
+    }
+}
+
+impl Log {
+    fn append(&mut self, appended: &Appended) {
+        self.end = appended.end;
+        self.batches.insert(appended.base, appended.clone());
+        if let Some((id, _)) = appended.producer {
+            let last = &mut self.producers.entry(id).or_default().last;
+            last.push(appended.clone());
+            if last.len() > KNOWN_BATCHES {
+                last.remove(0);
+            }
+        }
+    }
+
+    /// Whether recovery has left the log so.
+    fn is(&self, marks: Option<Watermarks>) -> bool {
+        marks.is_some_and(|marks| {
+            marks.start == self.start && marks.durable == self.end && marks.end == self.end
+        })
+    }
+}
+
+/// The changes of one shard since the start.
+#[derive(Debug, Default)]
+pub struct History {
+    changes: Vec<Change>,
+    /// So many of them have been acknowledged, or stand before one that was.
+    safe: usize,
+    /// As many of them as were safe when the last frame that made any safe was begun.
+    proven: usize,
+}
+
+/// Every log.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// As the last start left them, by log.
+    base: BTreeMap<LogId, Log>,
+    /// As they are when every change takes effect.
+    pub logs: BTreeMap<LogId, Log>,
+    pub histories: Vec<History>,
+}
+
+fn apply(logs: &mut BTreeMap<LogId, Log>, change: &Change) {
+    match change {
+        Change::Create(log) => {
+            logs.entry(*log).or_default();
+        }
+        Change::Delete(log) => {
+            logs.remove(log);
+        }
+        Change::Trim(log, start) => {
+            if let Some(log) = logs.get_mut(log) {
+                log.start = log.start.max(*start);
+            }
+        }
+        Change::Append(log, appended) => {
+            if let Some(log) = logs.get_mut(log) {
+                log.append(appended);
+            }
+        }
+    }
+}
+
+impl Model {
+    /// Notes a change that was asked of `shard`; returns how many there are now.
+    pub fn change(&mut self, shard: usize, change: Change) -> usize {
+        apply(&mut self.logs, &change);
+        let history = &mut self.histories[shard];
+        history.changes.push(change);
+        history.changes.len()
+    }
+
+    /// The first `count` changes of `shard` are on the device, by the word of the engine.
+    pub fn acknowledged(&mut self, shard: usize, count: usize) {
+        let history = &mut self.histories[shard];
+        if count > history.safe {
+            history.safe = count;
+        }
+    }
+
+    /// All acknowledgements of one frame were taken.
+    pub fn frame_ends(&mut self, shard: usize, safe_before: usize) {
+        let history = &mut self.histories[shard];
+        if history.safe > safe_before {
+            history.proven = safe_before;
+        }
+    }
+
+    /// Changes of `shard` since the start.
+    pub fn changes(&self, shard: usize) -> usize {
+        self.histories[shard].changes.len()
+    }
+
+    pub fn safe(&self, shard: usize) -> usize {
+        self.histories[shard].safe
+    }
+
+    /// Everything that was asked for is on the device and the journals say so.
+    pub fn all_safe(&mut self) {
+        for history in &mut self.histories {
+            history.safe = history.changes.len();
+            history.proven = history.safe;
+        }
+    }
+
+    /// Compares with what recovery found, and goes on from there with `shards` shards. With `rotten` the last frame of
+    /// each shard may be cut: rot in it and a torn write look the same.
+    pub fn recovered(
+        &mut self,
+        shards: usize,
+        rotten: bool,
+        found: impl Fn(LogId) -> Option<Watermarks>,
+        all: &[LogId],
+    ) -> Result<(), String> {
+        let histories = std::mem::take(&mut self.histories);
+        let mut logs = std::mem::take(&mut self.base);
+        for (shard, history) in histories.iter().enumerate() {
+            recovered_shard(&mut logs, shard, history, rotten, &found)?;
+        }
+        for (log, expected) in &logs {
+            if !expected.is(found(*log)) {
+                return Err(format!(
+                    "{log:?} should be {}..{}, found {:?}",
+                    expected.start,
+                    expected.end,
+                    found(*log)
+                ));
+            }
+        }
+        if let Some(stranger) = all.iter().find(|log| !logs.contains_key(log)) {
+            return Err(format!("{stranger:?} is there, but was deleted or never created"));
+        }
+        for (log, recovered) in &mut logs {
+            let before = self.logs.get(log);
+            for (id, producer) in &mut recovered.producers {
+                let before = before.and_then(|log| log.producers.get(id)?.last.first());
+                let known_from = before.map_or(recovered.end, |first| first.base);
+                producer.known_from = producer.known_from.max(known_from);
+            }
+        }
+        self.logs = logs.clone();
+        self.base = logs;
+        self.histories.resize_with(shards, History::default);
+        Ok(())
+    }
+
+    /// Checks batches that were read at `from`; returns the offset behind them.
+    pub fn check_read(&self, log: LogId, from: Offset, batches: &[Bytes]) -> Result<Offset, String> {
+        let Some(known) = self.logs.get(&log) else { return Ok(from) };
+        let mut next = from;
+        for (index, (header, bytes)) in batches.iter().cloned().flat_map(batch::split).enumerate() {
+            let base = header.base_offset.get() as Offset;
+            let expected = known.batches.range(..=next).next_back().map(|(_, appended)| appended);
+            let expected = expected.filter(|appended| next < appended.end);
+            let Some(expected) = expected else {
+                return Err(format!("{log:?} serves a batch at {base} where nothing was appended ({next})"));
+            };
+            if expected.base != base || (index > 0 && base != next) {
+                return Err(format!("{log:?} serves the batch at {base} when asked for {next}"));
+            }
+            same(&header, &bytes, expected).map_err(|what| format!("{log:?} at {base}: {what}"))?;
+            next = expected.end;
+        }
+        Ok(next)
+    }
+
+    /// Whether the batch at `base` is safe.
+    pub fn is_safe(&self, log: LogId, base: Offset) -> bool {
+        let in_base = self.base.get(&log).is_some_and(|log| base < log.end);
+        in_base
+            || self.histories.iter().any(|history| {
+                history.changes[..history.safe].iter().rev().any(|change| {
+                    matches!(change, Change::Append(found, appended) if *found == log && appended.base == base)
+                })
+            })
+    }
+}
+
+/// Finds the beginning of the shard's changes that explains what was found, and applies it.
+fn recovered_shard(
+    logs: &mut BTreeMap<LogId, Log>,
+    shard: usize,
+    history: &History,
+    rotten: bool,
+    found: &impl Fn(LogId) -> Option<Watermarks>,
+) -> Result<(), String> {
+    let least = if rotten { history.proven } else { history.safe };
+    let mut touched: Vec<LogId> = history.changes.iter().map(Change::log).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    let explains = |logs: &BTreeMap<LogId, Log>| {
+        touched.iter().all(|log| match logs.get(log) {
+            Some(expected) => expected.is(found(*log)),
+            None => found(*log).is_none(),
+        })
+    };
+    for change in &history.changes[..least] {
+        apply(logs, change);
+    }
+    let (mut best, mut state) = (explains(logs).then(|| logs.clone()), logs.clone());
+    for change in &history.changes[least..] {
+        apply(&mut state, change);
+        if explains(&state) {
+            best = Some(state.clone());
+        }
+    }
+    match best {
+        Some(best) => *logs = best,
+        None => {
+            let differ = touched.iter().find(|log| match logs.get(log) {
+                Some(known) => !known.is(found(**log)),
+                None => found(**log).is_some(),
+            });
+            let what = differ.map(|log| {
+                let known = logs.get(log).map(|known| (known.start, known.end));
+                format!("{log:?} was acknowledged as {known:?}, found {:?}", found(*log))
+            });
+            return Err(format!(
+                "shard {shard}: no beginning of its {} changes, {} of them acknowledged, explains what recovery found: {}",
+                history.changes.len(),
+                history.safe,
+                what.unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the bytes are those that were appended, but for the stamp.
+fn same(header: &BatchHeader, bytes: &Bytes, expected: &Appended) -> Result<(), String> {
+    if bytes.get(16..) != expected.bytes.get(16..) {
+        return Err("bytes are served that were not appended".to_string());
+    }
+    if bytes.get(8..12) != expected.bytes.get(8..12) || header.leader_epoch.get() != 0 {
+        return Err("the stamp is wrong".to_string());
+    }
+    Ok(())
+}

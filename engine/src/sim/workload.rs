@@ -1,0 +1,210 @@
+//! What is asked of the engine: a step at a time, by chance.
+//!
+//! In: chance and the model. Out: calls of shards, noted in the model. Never: judges.
+
+use bytes::Bytes;
+use zerocopy::FromBytes;
+use zerocopy::byteorder::big_endian::{I16, I32, I64, U32};
+
+use super::model::{Appended, Change};
+use super::world::{Expected, World};
+use crate::format::batch::{BatchHeader, CRC_START, CheckedBatch};
+use crate::format::crc::crc32c;
+use crate::format::record::BatchBuilder;
+use crate::shard::Refused;
+use crate::types::{LogId, Offset, Ticket};
+
+const LOGS_MAX: usize = 5;
+
+/// What a producer numbers its batches with.
+fn with_producer(batch: &CheckedBatch, producer: i64, sequence: i32) -> CheckedBatch {
+    let mut bytes = batch.bytes().to_vec();
+    if let Ok((header, _)) = BatchHeader::mut_from_prefix(&mut bytes) {
+        header.producer_id = I64::new(producer);
+        header.producer_epoch = I16::new(0);
+        header.base_sequence = I32::new(sequence);
+    }
+    let checksum = crc32c(&bytes[CRC_START..]);
+    if let Ok((header, _)) = BatchHeader::mut_from_prefix(&mut bytes) {
+        header.crc = U32::new(checksum);
+    }
+    match CheckedBatch::from_producer(Bytes::from(bytes)) {
+        Ok(batch) => batch,
+        Err(error) => unreachable!("a batch made here is sound: {error}"),
+    }
+}
+
+impl World {
+    /// One step.
+    pub(super) fn step(&mut self) -> Result<(), String> {
+        match self.prng.below(100) {
+            0..=54 => {
+                for _ in 0..self.prng.between(1..4) {
+                    self.append()?;
+                }
+            }
+            55..=60 => self.append_again()?,
+            61..=65 => self.create(),
+            66..=67 => self.delete(),
+            68..=74 => self.trim(),
+            75..=86 => self.read_somewhere()?,
+            87..=90 => self.clock.advance(60_000),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn some_log(&mut self) -> Option<LogId> {
+        let logs: Vec<LogId> = self.model.logs.keys().copied().collect();
+        (!logs.is_empty()).then(|| self.prng.one_of(&logs))
+    }
+
+    fn batch(&mut self) -> CheckedBatch {
+        let timestamp_ms = self.prng.below(1000) as i64;
+        let mut builder = BatchBuilder::new(timestamp_ms);
+        let length = match self.prng.below(10) {
+            0..=5 => self.prng.below(200),
+            6..=8 => self.prng.below(2000),
+            _ => self.prng.below(6000),
+        };
+        let value = self.prng.bytes(length as usize);
+        builder.push(timestamp_ms, None, Some(&value), &[]);
+        for _ in 0..self.prng.below(4) {
+            builder.push(timestamp_ms, None, Some(b"and more"), &[]);
+        }
+        builder.finish()
+    }
+
+    fn append(&mut self) -> Result<(), String> {
+        let Some(log) = self.some_log() else {
+            self.create();
+            return Ok(());
+        };
+        let batch = self.batch();
+        if !self.prng.percent(40) {
+            return self.append_new(log, batch, None);
+        }
+        let producer = self.prng.below(3) as i64;
+        let memory = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
+        let last = memory.and_then(|memory| memory.last.last());
+        let next = last.map_or(0, |last| {
+            last.producer.map_or(0, |(_, sequence)| sequence + (last.end - last.base) as i32)
+        });
+        let is_known = memory.is_some_and(|memory| memory.known().next().is_some());
+        if is_known && self.prng.percent(8) {
+            return self.append_gap(log, with_producer(&batch, producer, next + 1));
+        }
+        self.append_new(log, with_producer(&batch, producer, next), Some((producer, next)))
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.requests += 1;
+        Ticket { owner: 0, request: self.requests }
+    }
+
+    fn append_new(
+        &mut self,
+        log: LogId,
+        batch: CheckedBatch,
+        producer: Option<(i64, i32)>,
+    ) -> Result<(), String> {
+        let ticket = self.ticket();
+        let shard = self.shard_of(log);
+        match self.shards[shard].append(log, &batch, ticket) {
+            Ok(()) => {}
+            Err(Refused::Failed) if self.failed[shard] => return Ok(()),
+            Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),
+        }
+        let base = self.model.logs.get(&log).map_or(0, |log| log.end);
+        let end = base + batch.header().offsets_count();
+        let appended = Appended { base, end, bytes: batch.bytes().clone(), producer };
+        let changes = self.model.change(shard, Change::Append(log, appended));
+        self.expected.insert(ticket.request, Expected { log, base, shard, changes, duplicate: false });
+        Ok(())
+    }
+
+    fn append_gap(&mut self, log: LogId, batch: CheckedBatch) -> Result<(), String> {
+        let ticket = self.ticket();
+        let shard = self.shard_of(log);
+        match self.shards[shard].append(log, &batch, ticket) {
+            Err(Refused::OutOfOrderSequence) => Ok(()),
+            Err(Refused::Failed) if self.failed[shard] => Ok(()),
+            other => Err(format!("{log:?} takes a batch out of sequence: {other:?}")),
+        }
+    }
+
+    /// A producer sends a batch again that it sent before.
+    fn append_again(&mut self) -> Result<(), String> {
+        let Some(log) = self.some_log() else { return Ok(()) };
+        let producer = self.prng.below(3) as i64;
+        let memory = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
+        let known: Vec<Appended> = memory.into_iter().flat_map(|memory| memory.known().cloned()).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let again = known[self.prng.below(known.len() as u64) as usize].clone();
+        self.send_again(log, &again)
+    }
+
+    pub(super) fn send_again(&mut self, log: LogId, again: &Appended) -> Result<(), String> {
+        let ticket = self.ticket();
+        let shard = self.shard_of(log);
+        let batch = CheckedBatch::from_producer(again.bytes.clone()).map_err(|error| error.to_string())?;
+        match self.shards[shard].append(log, &batch, ticket) {
+            Ok(()) => {}
+            Err(Refused::Failed) if self.failed[shard] => return Ok(()),
+            Err(refused) => return Err(format!("{log:?} refuses a batch sent again: {refused:?}")),
+        }
+        let changes = self.model.changes(shard);
+        let expected = Expected { log, base: again.base, shard, changes, duplicate: true };
+        self.expected.insert(ticket.request, expected);
+        Ok(())
+    }
+
+    fn create(&mut self) {
+        if self.model.logs.len() >= LOGS_MAX {
+            return;
+        }
+        self.next_log += 1;
+        let log = LogId(self.next_log);
+        let shard = self.shard_of(log);
+        if self.failed[shard] {
+            return;
+        }
+        self.shards[shard].create(log);
+        self.model.change(shard, Change::Create(log));
+    }
+
+    fn delete(&mut self) {
+        let Some(log) = self.some_log() else { return };
+        let shard = self.shard_of(log);
+        if self.failed[shard] {
+            return;
+        }
+        self.shards[shard].delete(log);
+        self.model.change(shard, Change::Delete(log));
+    }
+
+    fn trim(&mut self) {
+        let Some(log) = self.some_log() else { return };
+        let shard = self.shard_of(log);
+        let Some(marks) = self.shards[shard].marks(log) else { return };
+        if self.failed[shard] {
+            return;
+        }
+        let wished = self.prng.between(marks.start..marks.end + 3);
+        self.shards[shard].trim(log, wished);
+        let start = wished.min(marks.durable);
+        if start > marks.start {
+            self.model.change(shard, Change::Trim(log, start));
+        }
+    }
+
+    fn read_somewhere(&mut self) -> Result<(), String> {
+        let Some(log) = self.some_log() else { return Ok(()) };
+        let known = self.model.logs.get(&log).map_or((0, 0), |log| (log.start, log.end));
+        let from: Offset = self.prng.between(known.0.saturating_sub(2)..known.1 + 2);
+        let bytes_max = self.prng.below(20_000) as usize;
+        self.read(log, from, bytes_max)
+    }
+}

@@ -1,0 +1,87 @@
+//! Many seeds of the engine's simulator, on every core.
+//!
+//! In: a first seed and how many. Out: a line for each failure, with the command that repeats it, and a summary as
+//! the last line. Never: lets a seed depend on another.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use ringmain_engine::planted::Bug;
+use ringmain_engine::sim;
+
+thread_local! {
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The seed that this thread is running.
+pub fn seed() -> Option<u64> {
+    SEED.get()
+}
+
+#[derive(Default)]
+struct Totals {
+    next: AtomicU64,
+    seeds: AtomicU64,
+    faults: AtomicU64,
+    operations: AtomicU64,
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// Runs `count` seeds from `from`; how many failed.
+pub fn run(from: u64, count: u64) -> u64 {
+    run_with(from, count, None)
+}
+
+/// The same, with a bug planted.
+pub fn run_with(from: u64, count: u64, bug: Option<Bug>) -> u64 {
+    let totals = Totals::default();
+    let begun = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(&totals, from, count, bug));
+        }
+    });
+    let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
+    let rate = get(&totals.seeds) as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+    println!(
+        "sim: {} seeds run, {} faults injected, {} failures; {} operations, {} acknowledgements checked, \
+         {} starts refused because of rot, {rate:.0} seeds a second on {threads} cores",
+        get(&totals.seeds),
+        get(&totals.faults),
+        get(&totals.failures),
+        get(&totals.operations),
+        get(&totals.acknowledged),
+        get(&totals.refused),
+    );
+    get(&totals.failures)
+}
+
+fn work(totals: &Totals, from: u64, count: u64, bug: Option<Bug>) {
+    crate::canary::plant_here(bug);
+    loop {
+        let index = totals.next.fetch_add(1, Ordering::Relaxed);
+        if index >= count {
+            return;
+        }
+        let seed = from.saturating_add(index);
+        SEED.set(Some(seed));
+        totals.seeds.fetch_add(1, Ordering::Relaxed);
+        match sim::run(seed) {
+            Ok(summary) => {
+                totals.faults.fetch_add(summary.faults, Ordering::Relaxed);
+                totals.operations.fetch_add(summary.operations, Ordering::Relaxed);
+                totals.acknowledged.fetch_add(summary.acknowledged, Ordering::Relaxed);
+                totals.refused.fetch_add(u64::from(summary.refused), Ordering::Relaxed);
+            }
+            Err(what) => {
+                totals.failures.fetch_add(1, Ordering::Relaxed);
+                println!("seed {seed}: {what}");
+                println!("  again: ringmain-fuzz sim --seeds 1 --from {seed}");
+            }
+        }
+    }
+}
