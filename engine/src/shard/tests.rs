@@ -210,6 +210,22 @@ fn a_checkpoint_does_without_the_directories_of_logs_that_were_deleted() {
 }
 
 #[test]
+fn a_frame_of_nothing_but_small_entries_may_fill_its_chunk() {
+    let scratch = Scratch::new("small");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..50_000 {
+        rig.append(LOG, b"", request);
+    }
+    rig.settle();
+    for start in 1..=50_000 {
+        rig.shard(LOG).trim(LOG, start);
+    }
+    rig.settle();
+    assert_eq!(rig.shard(LOG).marks(LOG).unwrap().start, 50_000);
+}
+
+#[test]
 fn an_idempotent_batch_sent_again_is_answered_with_its_first_offset_also_after_a_restart() {
     use zerocopy::{FromBytes, byteorder::big_endian};
     let batch = |sequence: i32| {
