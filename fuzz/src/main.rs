@@ -28,6 +28,7 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
        ringmain-fuzz directory --seeds N [--from SEED]
        ringmain-fuzz sim --seeds N [--from SEED]
+       ringmain-fuzz sim --kept      (the seeds in fuzz/seeds.txt)
        ringmain-fuzz canary          (built with --features planted)
        ringmain-fuzz flips
        ringmain-fuzz golden [--make] DIR
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         Some((&"sim", ["--planted", name, flags @ ..])) => {
             numbers(flags, "--seeds").and_then(|(count, from)| canary::plant(name, from, count))
         }
+        Some((&"sim", ["--kept"])) => Some(simulation::run_kept()),
         Some((&"sim", flags)) => numbers(flags, "--seeds").map(|(count, from)| simulation::run(from, count)),
         Some((&"canary", [])) => Some(canary::run()),
         Some((&"flips", [])) => Some(flips::run().unwrap_or_else(|what| {
@@ -108,7 +110,7 @@ fn smoke() -> u64 {
     let (parsers, directory) = (parsers::run(0, 200_000), directory::run(0, 25));
     parsers.print("parsers");
     directory.print("directory");
-    let failures = parsers.failures + directory.failures;
+    let failures = parsers.failures + directory.failures + simulation::run_kept() + simulation::run(0, 2_000);
     println!("smoke: {} executions, {failures} failures", parsers.executions + directory.executions);
     failures
 }

@@ -111,8 +111,10 @@ pub fn scan(
 ) -> Result<End, OpenError> {
     let (mut candidates, mut suspects) = candidates(disk, directory, from, set)?;
     let end = walk(&mut candidates, from, &mut visit)?;
-    for window in &mut suspects {
-        if later_frame(window, from, None, 0, end.sequence)? {
+    // The write of a file's first frame may have been lost by the device: then an older one is still there.
+    let passed = candidates.iter_mut().map(|candidate| &mut candidate.window);
+    for window in suspects.iter_mut().chain(passed) {
+        if !planted(Bug::RottenTakenForTorn) && later_frame(window, from, None, 0, end.sequence)? {
             return Err(lost(&window.path, 0, end.sequence + 1));
         }
     }
@@ -158,8 +160,8 @@ fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
     Damage { path: path.to_path_buf(), position, what }.into()
 }
 
-/// Files whose first frame is sound and of this incarnation, by generation; and files whose first frame is not
-/// sound, though frames that count may stand behind it.
+/// Files whose first frame is sound and of this incarnation, by generation; and files whose first frame is not,
+/// though frames that count may stand behind it.
 fn candidates(
     disk: &Disk,
     directory: &Path,
@@ -177,8 +179,6 @@ fn candidates(
             Ok((header, _)) if header.incarnation.get() > from.incarnation => {
                 return Err(too_new(window.path, &header, from.incarnation));
             }
-            // Not used since an earlier start: files are written from the front.
-            Ok((header, _)) if header.position.get() == 0 && header.incarnation.get() < from.incarnation => {}
             Err(FrameError::Version(version)) => {
                 let what = format!("its journal has frame version {version}");
                 return Err(OpenError::Incompatible { path: window.path, what });
