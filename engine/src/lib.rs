@@ -12,9 +12,11 @@
 //! * `sim` (feature) — all of it over a disk in memory, with faults, by seed. [`planted`] — bugs it must find.
 //! * [`verify`] — the whole of a directory that nobody uses, read again and judged.
 //!
-//! The engine starts no thread, reads no clock and calls the kernel only from [`io`]: its owner gives it
-//! completions and the time, and takes operations and events from it.
+//! The engine reads no clock and calls the kernel only from [`io`]: its owner gives it completions and the time,
+//! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
+//! not allowed.
 
+pub mod embed;
 pub mod error;
 pub mod format;
 pub mod io;

@@ -9,12 +9,16 @@
 mod canary;
 mod damage;
 mod directory;
+mod flips;
+mod golden;
 mod node;
 mod parsers;
 mod random;
 mod samples;
 mod simulation;
+mod small;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +30,8 @@ const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
        ringmain-fuzz sim --seeds N [--from SEED]
        ringmain-fuzz sim --kept      (the seeds in fuzz/seeds.txt)
        ringmain-fuzz canary          (built with --features planted)
+       ringmain-fuzz flips
+       ringmain-fuzz golden [--make] DIR
        ringmain-fuzz smoke";
 
 /// What a fuzzer came to.
@@ -81,6 +87,12 @@ fn main() -> ExitCode {
         Some((&"sim", ["--kept"])) => Some(simulation::run_kept()),
         Some((&"sim", flags)) => numbers(flags, "--seeds").map(|(count, from)| simulation::run(from, count)),
         Some((&"canary", [])) => Some(canary::run()),
+        Some((&"flips", [])) => Some(flips::run().unwrap_or_else(|what| {
+            println!("{what}");
+            1
+        })),
+        Some((&"golden", ["--make", directory])) => Some(golden::make(Path::new(directory))),
+        Some((&"golden", [directory])) => Some(golden::print(Path::new(directory))),
         Some((&"smoke", [])) => Some(smoke()),
         _ => None,
     };

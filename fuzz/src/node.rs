@@ -1,4 +1,4 @@
-//! A real data directory, driven by hand: blocking file operations, no ring, no threads.
+//! A data directory, on a real disk or in memory, driven by hand: blocking file operations, no ring, no threads.
 //!
 //! In: appends, trims, deletions. Out: what was acknowledged, what is read. Never: acknowledges by itself.
 
@@ -42,6 +42,7 @@ pub struct Node {
     shards: Vec<Shard>,
     events: Vec<ShardEvent>,
     now: Now,
+    disk: Disk,
     _lock: DirectoryLock,
 }
 
@@ -52,21 +53,37 @@ fn shard_of(log: LogId, shards: u16) -> u16 {
     (log.0 % u64::from(shards)) as u16
 }
 
+/// How directories are opened here, unless something is to be smaller still.
+pub fn config(directory: &Path, shards: u16) -> OpenConfig {
+    OpenConfig {
+        directory: directory.to_path_buf(),
+        disk: Disk::Machine,
+        shards,
+        shard_of,
+        node_id: 1,
+        new_cluster_id: [9; 16],
+        journal_file_bytes: JOURNAL_FILE_BYTES,
+        memory_bytes: MEMORY_BYTES,
+        sizes: Sizes::default(),
+    }
+}
+
 impl Node {
     pub fn open(directory: &Path, shards: u16) -> Result<Node, OpenError> {
-        let config = OpenConfig {
-            directory: directory.to_path_buf(),
-            disk: Disk::Machine,
-            shards,
-            shard_of,
-            node_id: 1,
-            new_cluster_id: [9; 16],
-            journal_file_bytes: JOURNAL_FILE_BYTES,
-            memory_bytes: MEMORY_BYTES,
-            sizes: Sizes::default(),
-        };
-        let Opened { shards, lock, .. } = open(&config)?;
-        Ok(Node { shards, events: Vec::new(), now: Now::default(), _lock: lock })
+        Node::open_with(&config(directory, shards))
+    }
+
+    pub fn open_with(config: &OpenConfig) -> Result<Node, OpenError> {
+        let Opened { shards, lock, .. } = open(config)?;
+        let disk = config.disk.clone();
+        Ok(Node { shards, events: Vec::new(), now: Now::default(), disk, _lock: lock })
+    }
+
+    /// Every log, in order.
+    pub fn logs(&self) -> Vec<LogId> {
+        let mut logs: Vec<LogId> = self.shards.iter().flat_map(Shard::logs).collect();
+        logs.sort_unstable();
+        logs
     }
 
     pub fn shard(&mut self, log: LogId) -> &mut Shard {
@@ -89,7 +106,7 @@ impl Node {
             shard.collect(&mut wanted);
             busy |= !wanted.is_empty() || !shard.is_quiet();
             for (token, op) in wanted.drain(..) {
-                shard.complete(Disk::Machine.execute(token, op));
+                shard.complete(self.disk.execute(token, op));
             }
             while let Some(event) = shard.next_event() {
                 self.events.push(event);
@@ -145,7 +162,7 @@ impl Node {
         found
     }
 
-    fn read(&mut self, log: LogId, from: Offset) -> ReadOutcome {
+    pub fn read(&mut self, log: LogId, from: Offset) -> ReadOutcome {
         let ticket = Ticket { owner: 1, request: from };
         if let Some(outcome) = self.shard(log).read(log, from, 64 << 10, ticket) {
             return outcome;

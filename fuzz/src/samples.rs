@@ -2,7 +2,7 @@
 //!
 //! In: chance. Out: bytes that their parser accepts.
 
-use ringmain_engine::format::checkpoint::{Checkpoint, LogState, ProducerBatch, ProducerState};
+use ringmain_engine::format::checkpoint::{Checkpoint, FileSet, LogState, ProducerBatch, ProducerState};
 use ringmain_engine::format::crc::crc32c;
 use ringmain_engine::format::frame::{self, EntryHeader, FrameHeader, Kind};
 use ringmain_engine::format::record::BatchBuilder;
@@ -115,6 +115,8 @@ pub fn checkpoint(random: &mut Random) -> Vec<u8> {
         producers: (0..random.below(3)).map(|_| producer(random)).collect(),
     };
     let logs = (0..random.below(4)).map(|_| log(random)).collect();
-    let checkpoint = Checkpoint { incarnation: 7, shard: 1, sequence: random.next(), chain: 5, logs };
+    let journal = FileSet { first: random.next() as u32 >> 1, count: 4, file_bytes: random.next() };
+    let checkpoint =
+        Checkpoint { incarnation: 7, shard: 1, sequence: random.next(), chain: 5, journal, logs };
     checkpoint.to_bytes()
 }

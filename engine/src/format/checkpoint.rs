@@ -9,6 +9,7 @@
 //! | 4, 2, 2 | incarnation, shard, zero |
 //! | 8 | sequence: frames up to this one are contained in this file and the segments |
 //! | 4, 4 | chain: the checksum field of that frame; number of logs |
+//! | 4, 4, 8 | the journal's files: number of the first, how many, bytes of each |
 //! | 8 | bytes of the whole file, padding excluded |
 //! | ... | logs |
 //! | 4 | CRC-32C of everything before |
@@ -18,7 +19,7 @@
 //! `base sequence u32, last sequence u32, base offset u64`.
 
 use super::crc::crc32c;
-use crate::limits::{LOGS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
+use crate::limits::{JOURNAL_FILES_MAX, LOGS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
 use crate::types::{LogId, Offset};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RMCP");
@@ -31,6 +32,8 @@ pub struct Checkpoint {
     pub shard: u16,
     pub sequence: u64,
     pub chain: u32,
+    /// The files of the shard's journal.
+    pub journal: FileSet,
     pub logs: Vec<LogState>,
 }
 
@@ -66,6 +69,26 @@ pub struct ProducerBatch {
     pub base_offset: Offset,
 }
 
+/// The files of one shard's journal: their numbers, which are in their names, and how long each is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FileSet {
+    pub first: u32,
+    pub count: u32,
+    pub file_bytes: u64,
+}
+
+impl FileSet {
+    /// As many files as a journal uses.
+    pub fn new(first: u32, file_bytes: u64) -> FileSet {
+        FileSet { first, count: JOURNAL_FILES_MAX as u32, file_bytes }
+    }
+
+    /// Whether it can be what somebody wrote.
+    fn is_sound(&self) -> bool {
+        self.count as usize <= JOURNAL_FILES_MAX && self.first.checked_add(self.count).is_some()
+    }
+}
+
 impl Checkpoint {
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -78,6 +101,9 @@ impl Checkpoint {
         out.extend(self.sequence.to_le_bytes());
         out.extend(self.chain.to_le_bytes());
         out.extend((self.logs.len() as u32).to_le_bytes());
+        out.extend(self.journal.first.to_le_bytes());
+        out.extend(self.journal.count.to_le_bytes());
+        out.extend(self.journal.file_bytes.to_le_bytes());
         let total_at = out.len();
         out.extend([0; 8]);
         for log in &self.logs {
@@ -101,10 +127,12 @@ impl Checkpoint {
         input.u16()?;
         let (sequence, chain) = (input.u64()?, input.u32()?);
         let logs_count = input.u32()? as usize;
+        let (first, count, file_bytes) = (input.u32()?, input.u32()?, input.u64()?);
+        let journal = FileSet { first, count, file_bytes };
         let total = usize::try_from(input.u64()?).ok().filter(|total| *total <= bytes.len())?;
         let body = bytes.get(..total.checked_sub(4)?)?;
         let mut checksum = Input(bytes.get(total - 4..total)?);
-        if checksum.u32()? != crc32c(body) || logs_count > LOGS_MAX {
+        if checksum.u32()? != crc32c(body) || logs_count > LOGS_MAX || !journal.is_sound() {
             return None;
         }
         input.0 = body.get(bytes.len() - input.0.len()..)?;
@@ -112,7 +140,7 @@ impl Checkpoint {
         for _ in 0..logs_count {
             logs.push(input.log()?);
         }
-        input.0.is_empty().then_some(Checkpoint { incarnation, shard, sequence, chain, logs })
+        input.0.is_empty().then_some(Checkpoint { incarnation, shard, sequence, chain, journal, logs })
     }
 }
 

@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
-use super::checkpoint::{Checkpoint, LogState, ProducerBatch, ProducerState};
+use super::checkpoint::{Checkpoint, FileSet, LogState, ProducerBatch, ProducerState};
 use super::frame::{self, FrameHeader};
 use super::run::{self, RunHeader, SegmentHeader};
 use super::superblock::Superblock;
@@ -23,7 +23,14 @@ fn checkpoint() -> Checkpoint {
         producers,
     };
     let logs = vec![log(260, producers), log(264, vec![])];
-    Checkpoint { incarnation: 2, shard: 1, sequence: 77, chain: 0xabcd, logs }
+    Checkpoint {
+        incarnation: 2,
+        shard: 1,
+        sequence: 77,
+        chain: 0xabcd,
+        journal: FileSet::new(3, 1 << 20),
+        logs,
+    }
 }
 
 #[test]
@@ -159,6 +166,6 @@ fn golden_hashes_of_each_structure() {
         hash(&SegmentHeader::block(LogId(260), 40, 0)),
         hash(RunHeader::new(LogId(260), 40..50, 1234, 4096, b"x").as_bytes()),
     ];
-    let golden = [6376006835506245422, 15064352753218996174, 12532281120058076737, 14894879872405126961];
+    let golden = [10303689345308430724, 15064352753218996174, 12532281120058076737, 14894879872405126961];
     assert_eq!(hashes, golden);
 }

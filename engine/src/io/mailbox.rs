@@ -13,6 +13,21 @@
 //! [`Parking`] is the other half: a consumer that is about to sleep says so and then looks once more; a producer
 //! that has published looks whether the consumer sleeps. Each puts a sequentially consistent fence between its
 //! store and its load, so at least one of them sees the other, and no wake-up is lost.
+//!
+//! Three models walk through every order of steps that the memory model allows, in about a tenth of a second:
+//!
+//! ```text
+//!   RUSTFLAGS="--cfg loom" cargo test -p ringmain-engine --release --lib io::mailbox
+//! ```
+//!
+//! Each fails when what it guards is weakened:
+//!
+//! | weakened | fails |
+//! |---|---|
+//! | `written`: release of the store or acquire of the load | `values_arrive_once_and_in_order`, `no_wake_up_is_lost`: a slot is touched from both sides |
+//! | `read`: release of the store or acquire of the load | `values_arrive_once_and_in_order`: a slot is filled while it is being emptied |
+//! | the fence of `announce` or of `must_wake`: left out, or only acquire and release | `no_wake_up_is_lost`: asleep with mail |
+//! | the swap of `must_wake`: left out | `one_caller_is_told_to_wake`: both are |
 
 #[cfg(loom)]
 use loom::sync::{
@@ -257,6 +272,20 @@ mod models {
                 seen_before_sleep || woken.load(Ordering::Acquire),
                 "asleep with mail and nobody to wake it"
             );
+        });
+    }
+
+    #[test]
+    fn one_caller_is_told_to_wake() {
+        loom::model(|| {
+            let parking = Parking::default();
+            parking.announce();
+            let other = {
+                let parking = parking.clone();
+                loom::thread::spawn(move || parking.must_wake())
+            };
+            let told = [parking.must_wake(), other.join().unwrap()];
+            assert!(told[0] != told[1], "told to wake: {told:?}");
         });
     }
 }

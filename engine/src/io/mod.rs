@@ -17,8 +17,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 pub mod buffer;
+pub mod descriptors;
 pub mod disk;
 pub mod driver;
+pub mod inspect;
 pub mod mailbox;
 pub mod poll;
 mod pool;

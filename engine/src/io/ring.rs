@@ -4,7 +4,8 @@
 //! has finished with it, also not when the ring itself is dropped.
 //!
 //! Each operation in flight sits in a slot; the slot's number is the entry's user data. The slot owns every
-//! byte the kernel may touch, at an address that does not move. A short write goes on from where it ended.
+//! byte the kernel may touch, at an address that does not move. A short read or write goes on from where it
+//! ended.
 //!
 //! ```text
 //!   submit: Op -> slot -> SQE        reap: CQE -> slot -> Completion, slot free again
@@ -21,6 +22,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 
 use super::socket::{self, Message};
 use super::{Completion, Descriptor, Done, Fault, Op, Open, Token};
+use crate::limits::BLOCK_BYTES;
 
 /// Submission entries; more operations than that go in several submissions of one turn.
 const ENTRIES: u32 = 512;
@@ -312,10 +314,11 @@ fn prepare_read(
     position: u64,
     length: usize,
 ) -> (Slot, squeue::Entry) {
+    let filled = buffer.len();
     let spare = buffer.spare_capacity_mut();
-
-    let entry = opcode::Read::new(fd(&file), spare.as_mut_ptr().cast(), length as u32)
-        .offset(position)
+    assert!(length - filled <= spare.len());
+    let entry = opcode::Read::new(fd(&file), spare.as_mut_ptr().cast(), (length - filled) as u32)
+        .offset(position + filled as u64)
         .ioprio(PRIORITY_IDLE)
         .build();
     (Slot::Read { token, file, buffer, position, length }, entry)
@@ -363,15 +366,21 @@ fn finish(slot: Slot, result: i32) -> Finished {
             let (slot, entry) = prepare_read(token, file, buffer, position, length);
             return Finished::Again(slot, entry);
         }
-        Slot::Read { token, mut buffer, length, .. } => {
-            let read = outcome.map(|count| {
-                assert!(count <= length);
-                // SAFETY: the kernel filled the first `count` bytes of the spare capacity.
-                unsafe { buffer.set_len(count) };
-                Done::Read(buffer)
-            });
-            (token, read)
-        }
+        Slot::Read { token, file, mut buffer, position, length } => match outcome {
+            Ok(count) => {
+                let filled = buffer.len() + count;
+                assert!(filled <= length);
+                // SAFETY: the kernel filled `count` bytes of the spare capacity, behind what was there.
+                unsafe { buffer.set_len(filled) };
+                // Inside a block only the end of the file stops a read.
+                if count > 0 && filled < length && filled.is_multiple_of(BLOCK_BYTES) {
+                    let (slot, entry) = prepare_read(token, file, buffer, position, length);
+                    return Finished::Again(slot, entry);
+                }
+                (token, Ok(Done::Read(buffer)))
+            }
+            Err(fault) => (token, Err(fault)),
+        },
         Slot::Write { token, file, mut data, position, durable } => match outcome {
             Ok(count) if count == data.len() => (token, Ok(Done::Written)),
             Ok(0) => (token, Err(Fault { errno: libc::EIO })),
@@ -413,4 +422,72 @@ fn finish(slot: Slot, result: i32) -> Finished {
 fn own(fd: usize) -> OwnedFd {
     // SAFETY: the kernel just opened it for us and nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::buffer;
+
+    const TOKEN: Token = Token { space: 0, index: 1 };
+
+    fn null() -> Descriptor {
+        Descriptor::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()))
+    }
+
+    /// The slot that an unfinished operation goes on with.
+    fn again(slot: Slot, result: usize) -> Slot {
+        match finish(slot, result as i32) {
+            Finished::Again(slot, _) => slot,
+            Finished::Done(completion) => panic!("{completion:?}"),
+        }
+    }
+
+    fn done(slot: Slot, result: usize) -> Result<Done, Fault> {
+        match finish(slot, result as i32) {
+            Finished::Done(completion) => completion.result,
+            Finished::Again(..) => panic!("it goes on"),
+        }
+    }
+
+    #[test]
+    fn a_short_read_goes_on_until_it_is_whole_or_at_the_end_of_the_file() {
+        let length = 4 * BLOCK_BYTES;
+        for (results, read) in [
+            (&[BLOCK_BYTES, 3 * BLOCK_BYTES][..], length),
+            (&[BLOCK_BYTES, BLOCK_BYTES, 0], 2 * BLOCK_BYTES),
+            (&[BLOCK_BYTES, 100], BLOCK_BYTES + 100),
+            (&[0], 0),
+        ] {
+            let (last, short) = results.split_last().unwrap();
+            let mut buffer = buffer::aligned(length);
+            buffer.resize(length, 0);
+            buffer.clear();
+            let slot = Slot::Read { token: TOKEN, file: null(), buffer, position: 0, length };
+            match done(short.iter().fold(slot, |slot, count| again(slot, *count)), *last) {
+                Ok(Done::Read(buffer)) => assert_eq!(buffer.len(), read),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_write_goes_on_and_one_of_nothing_is_a_fault() {
+        let write = || Slot::Write {
+            token: TOKEN,
+            file: null(),
+            data: Bytes::from(vec![0; 3 * BLOCK_BYTES]),
+            position: BLOCK_BYTES as u64,
+            durable: true,
+        };
+        let rest = again(write(), BLOCK_BYTES);
+        match &rest {
+            Slot::Write { data, position, durable: true, .. } => {
+                assert_eq!((data.len(), *position), (2 * BLOCK_BYTES, 2 * BLOCK_BYTES as u64));
+            }
+            _ => panic!("another slot"),
+        }
+        assert!(matches!(done(rest, 2 * BLOCK_BYTES), Ok(Done::Written)));
+        assert!(matches!(done(write(), 0), Err(Fault { errno: libc::EIO })));
+    }
 }

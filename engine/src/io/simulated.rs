@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Error, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,7 +70,7 @@ pub struct SimulatedFile {
 #[derive(Debug, Default)]
 struct Shared(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     inodes: HashMap<u64, Inode>,
     next_inode: u64,
@@ -88,6 +89,8 @@ struct State {
     troubled: bool,
     /// Where lost and misdirected writes should have gone: what rot may be found in.
     rotten: Vec<PathBuf>,
+    /// Files and places read, while somebody wants to know.
+    reads: Option<Vec<(u64, Range<usize>)>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,16 +107,17 @@ enum Naming {
     Rename(PathBuf, PathBuf),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     /// Of a directory.
     path: Option<PathBuf>,
-    seen: Vec<u8>,
-    durable: Vec<u8>,
+    /// Shared with copies of the disk until one of them changes it.
+    seen: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     pending: Vec<Change>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Change {
     /// `whole`: it was made durable by itself, so that no part of it can be lost.
     Write {
@@ -125,7 +129,8 @@ enum Change {
 }
 
 impl Inode {
-    fn put(bytes: &mut Vec<u8>, position: usize, data: &[u8]) {
+    fn put(bytes: &mut Arc<Vec<u8>>, position: usize, data: &[u8]) {
+        let bytes = Arc::make_mut(bytes);
         let end = position + data.len();
         if bytes.len() < end {
             bytes.resize(end, 0);
@@ -137,7 +142,7 @@ impl Inode {
         for change in self.pending.drain(..) {
             match change {
                 Change::Write { position, data, .. } => Inode::put(&mut self.durable, position, &data),
-                Change::Length(length) => self.durable.resize(length, 0),
+                Change::Length(length) => Arc::make_mut(&mut self.durable).resize(length, 0),
             }
         }
     }
@@ -155,7 +160,7 @@ impl Inode {
                         }
                     }
                 }
-                Change::Length(length) if survives() => self.durable.resize(length, 0),
+                Change::Length(length) if survives() => Arc::make_mut(&mut self.durable).resize(length, 0),
                 Change::Length(_) => {}
             }
         }
@@ -307,7 +312,7 @@ impl SimulatedDisk {
             (Some(Node::File(inode)), Open::Replace) => {
                 let inode = *inode;
                 if let Some(file) = state.inodes.get_mut(&inode) {
-                    file.seen.clear();
+                    file.seen = Arc::default();
                     file.pending.push(Change::Length(0));
                 }
                 inode
@@ -463,7 +468,7 @@ impl SimulatedDisk {
         let state = self.state();
         match state.seen.get(path) {
             Some(Node::File(inode)) => {
-                state.inodes.get(inode).map(|file| file.seen.clone()).unwrap_or_default()
+                state.inodes.get(inode).map(|file| file.seen.to_vec()).unwrap_or_default()
             }
             _ => Vec::new(),
         }
@@ -475,9 +480,60 @@ impl SimulatedDisk {
         if let Some(Node::File(inode)) = state.seen.get(path).copied()
             && let Some(file) = state.inodes.get_mut(&inode)
         {
-            change(&mut file.seen);
-            change(&mut file.durable);
+            change(Arc::make_mut(&mut file.seen).as_mut_slice());
+            change(Arc::make_mut(&mut file.durable).as_mut_slice());
         }
+    }
+
+    /// Cuts a file at rest, on the device itself.
+    pub fn cut(&self, path: &Path, length: usize) {
+        let mut state = self.state();
+        if let Some(Node::File(inode)) = state.seen.get(path).copied()
+            && let Some(file) = state.inodes.get_mut(&inode)
+        {
+            Arc::make_mut(&mut file.seen).truncate(length);
+            Arc::make_mut(&mut file.durable).truncate(length);
+        }
+    }
+
+    /// Takes a file away at rest.
+    pub fn lose(&self, path: &Path) {
+        let mut state = self.state();
+        state.seen.remove(path);
+        state.durable.remove(path);
+    }
+
+    /// Another disk that holds the same. Costs little: what a file holds is shared until it changes.
+    pub fn copy(&self) -> SimulatedDisk {
+        SimulatedDisk(Arc::new(Shared(Mutex::new(self.state().clone()))))
+    }
+
+    /// Remembers from now on which bytes of which files are read.
+    pub fn trace_reads(&self) {
+        self.state().reads = Some(Vec::new());
+    }
+
+    /// What was read since [`SimulatedDisk::trace_reads`]: files and ranges of bytes.
+    pub fn take_reads(&self) -> Vec<(PathBuf, Range<usize>)> {
+        let mut state = self.state();
+        let reads = state.reads.take().unwrap_or_default();
+        reads.into_iter().map(|(inode, range)| (state.path_of(inode), range)).collect()
+    }
+
+    /// Files that do not hold the same bytes here and there, `except` for those.
+    pub fn differences(&self, other: &SimulatedDisk, except: &[&Path]) -> Vec<PathBuf> {
+        let (here, there) = (self.state(), other.state());
+        let bytes = |state: &State, path: &Path| match state.seen.get(path) {
+            Some(Node::File(inode)) => state.inodes.get(inode).map(|file| file.seen.clone()),
+            _ => None,
+        };
+        let paths = here.seen.keys().chain(there.seen.keys().filter(|path| !here.seen.contains_key(*path)));
+        let differs = |path: &&PathBuf| {
+            let (one, two) = (bytes(&here, path), bytes(&there, path));
+            let shared = matches!((&one, &two), (Some(one), Some(two)) if Arc::ptr_eq(one, two));
+            !shared && one != two
+        };
+        paths.filter(|path| !except.contains(&path.as_path())).filter(differs).cloned().collect()
     }
 }
 
@@ -496,6 +552,9 @@ impl SimulatedFile {
     pub(super) fn read(&self, position: u64, length: usize, mut bytes: BytesMut) -> Result<BytesMut, Error> {
         let mut state = self.disk.state();
         state.begin(Class::Read)?;
+        if let Some(reads) = &mut state.reads {
+            reads.push((self.inode, position as usize..position as usize + length));
+        }
         if let Some(file) = state.inodes.get(&self.inode) {
             let start = file.seen.len().min(position as usize);
             let end = file.seen.len().min(start + length);
@@ -574,7 +633,7 @@ impl SimulatedFile {
         state.begin(Class::Write)?;
         let Some(file) = state.inodes.get_mut(&self.inode) else { return Ok(()) };
         if file.seen.len() as u64 != length {
-            file.seen.resize(length as usize, 0);
+            Arc::make_mut(&mut file.seen).resize(length as usize, 0);
             file.pending.push(Change::Length(length as usize));
         }
         Ok(())

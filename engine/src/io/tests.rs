@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -114,13 +115,29 @@ fn listener() -> (Descriptor, SocketAddr) {
     (Descriptor::new(OwnedFd::from(listener)), address)
 }
 
-/// A directory of its own for each test and driver, empty.
-fn directory(test: &str, choice: Choice) -> PathBuf {
+/// A directory of its own for each test and driver, empty; removed with all that is in it.
+struct Directory(PathBuf);
+
+fn directory(test: &str, choice: Choice) -> Directory {
     let name = format!("ringmain-io-{test}-{choice:?}-{}", std::process::id());
     let path = std::env::temp_dir().join(name);
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).unwrap();
-    path
+    std::fs::create_dir(&path).unwrap();
+    Directory(path)
+}
+
+impl Deref for Directory {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let removed = std::fs::remove_dir_all(&self.0);
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+    }
 }
 
 /// A buffer that holds `front` and has exactly so much spare capacity.
@@ -141,7 +158,8 @@ fn blocks(byte: u8, count: usize) -> Bytes {
 fn files_keep_what_is_written() {
     for choice in BOTH {
         let mut bench = Bench::new(choice);
-        let path = directory("files", choice).join("data");
+        let root = directory("files", choice);
+        let path = root.join("data");
         let missing = bench.run(Op::Open { path: path.clone(), how: Open::Read });
         assert_eq!(errno(missing), libc::ENOENT);
 
@@ -172,7 +190,8 @@ fn files_keep_what_is_written() {
 fn a_read_at_the_end_of_a_file_cut_inside_a_block_ends_there() {
     for choice in BOTH {
         let mut bench = Bench::new(choice);
-        let path = directory("cut", choice).join("data");
+        let root = directory("cut", choice);
+        let path = root.join("data");
         std::fs::write(&path, vec![5; BLOCK_BYTES + 100]).unwrap();
         let file = bench.open(&path, Open::Read);
         assert_eq!(bench.read(&file, 0, 4 * BLOCK_BYTES), vec![5; BLOCK_BYTES + 100]);
@@ -185,7 +204,8 @@ fn many_file_operations_at_once_all_complete() {
     const FILES: u64 = 3000;
     for choice in BOTH {
         let mut bench = Bench::new(choice);
-        let path = directory("many", choice).join("data");
+        let root = directory("many", choice);
+        let path = root.join("data");
         let file = bench.open(&path, Open::ReadWrite);
         let mut wanted: Vec<(Token, Op)> = (0..FILES)
             .map(|index| {
@@ -271,7 +291,8 @@ fn a_full_device_and_a_wrong_descriptor_are_faults() {
         };
         assert_eq!(errno(bench.run(write(&full))), libc::ENOSPC);
 
-        let path = directory("faults", choice).join("data");
+        let root = directory("faults", choice);
+        let path = root.join("data");
         drop(bench.open(&path, Open::Replace));
         let read_only = bench.open(&path, Open::Read);
         assert_eq!(errno(bench.run(write(&read_only))), libc::EBADF);
@@ -433,6 +454,23 @@ fn operations_of_one_socket_and_direction_keep_their_order() {
 }
 
 #[test]
+fn poll_lets_no_receive_overtake_another() {
+    let mut bench = Bench::new(Choice::Poll);
+    let (ours, mut peer) = bench.connection();
+    let [first, second] = [(); 2]
+        .map(|()| bench.begin(Op::Receive { socket: ours.clone(), buffer: BytesMut::with_capacity(1) }));
+    bench.turn(Some(Duration::ZERO));
+    peer.write_all(b"a").unwrap();
+    // The byte is there, and no turn has seen the edge: the third could take it before the first.
+    let third = bench.begin(Op::Receive { socket: ours, buffer: BytesMut::with_capacity(1) });
+    for (index, byte, next) in [(first, b"a", &b"bc"[..]), (second, b"b", b""), (third, b"c", b"")] {
+        let Ok(Done::Received(buffer)) = bench.end(index) else { panic!() };
+        assert_eq!(buffer, byte[..]);
+        peer.write_all(next).unwrap();
+    }
+}
+
+#[test]
 fn a_descriptor_number_that_comes_back_is_another_socket() {
     for choice in BOTH {
         let mut bench = Bench::new(choice);
@@ -469,7 +507,7 @@ fn another_thread_wakes_a_wait_without_limit() {
         bench.turn(Some(Duration::ZERO));
         assert!(bench.heard.is_empty());
         let nobody = Descriptor::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
-        assert!(bench.run(Op::Wake { ring: std::os::fd::AsRawFd::as_raw_fd(&nobody) }).is_err());
+        assert!(bench.run(Op::Wake { ring: nobody.as_raw_fd() }).is_err());
     }
 }
 
@@ -499,7 +537,8 @@ fn a_dropped_driver_lets_go_of_its_sockets() {
         let mut bench = Bench::new(choice);
         let (ours, mut peer) = bench.connection();
         let (listener, _) = listener();
-        let path = directory("dropped", choice).join("data");
+        let root = directory("dropped", choice);
+        let path = root.join("data");
         let file = bench.open(&path, Open::ReadWrite);
         bench.begin(Op::Accept { listener });
         bench.begin(Op::Receive { socket: ours, buffer: BytesMut::with_capacity(1 << 20) });

@@ -6,7 +6,7 @@
 //! ```text
 //!   spare ──rotate──> live, current ──rotate──> live, full ──release──> spare
 //!     ^
-//!   making (zeros, sync, rename) — only while there are fewer than JOURNAL_FILES_MAX
+//!   filling (zeros, sync, rename) <── unused, as the set was made
 //! ```
 
 use std::collections::VecDeque;
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::format::checkpoint::FileSet;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::limits::JOURNAL_FILES_MAX;
 
 /// One pre-written file.
 #[derive(Debug)]
@@ -39,8 +39,9 @@ pub struct Files {
     position: u64,
     /// Of the current file; rises at each rotation.
     generation: u32,
-    /// Number in the name of the next file to be made.
-    next_name: u32,
+    /// Files of the set that are to be filled before they are used.
+    unused: VecDeque<PathBuf>,
+    set: FileSet,
     making: Option<Making>,
 }
 
@@ -65,17 +66,23 @@ enum Phase {
 const ZEROS_BYTES: usize = 1 << 20;
 
 impl Files {
-    /// `spare` holds at least one file; the first becomes the current one.
+    /// The files of `set`: `spare` holds at least one, and the first becomes the current one.
     pub fn new(
         directory: PathBuf,
-        file_bytes: u64,
+        set: FileSet,
         mut spare: Vec<JournalFile>,
+        unused: VecDeque<PathBuf>,
         generation: u32,
-        next_name: u32,
     ) -> Files {
         assert!(!spare.is_empty());
         let live = VecDeque::from([spare.remove(0)]);
-        Files { directory, file_bytes, live, spare, position: 0, generation, next_name, making: None }
+        let file_bytes = set.file_bytes;
+        Files { directory, file_bytes, live, spare, position: 0, generation, unused, set, making: None }
+    }
+
+    /// Which files there are.
+    pub fn set(&self) -> FileSet {
+        self.set
     }
 
     /// File, position and generation for a frame of `length` bytes; `None` while every file is full.
@@ -130,15 +137,11 @@ impl Files {
     /// The operation that begins to prepare another file, if one is needed: the current file is half full and
     /// there is nothing to go on with.
     pub fn prepare(&mut self) -> Option<Op> {
-        let needed = self.spare.is_empty()
-            && self.making.is_none()
-            && self.live.len() < JOURNAL_FILES_MAX
-            && self.position * 2 > self.file_bytes;
+        let needed = self.spare.is_empty() && self.making.is_none() && self.position * 2 > self.file_bytes;
         if !needed {
             return None;
         }
-        let path = self.directory.join(file_name(self.next_name));
-        self.next_name += 1;
+        let path = self.unused.pop_front()?;
         let zeros_bytes = self.file_bytes.min(ZEROS_BYTES as u64) as usize;
         let mut zeros = buffer::aligned(zeros_bytes);
         zeros.resize(zeros_bytes, 0);

@@ -14,6 +14,7 @@
 mod files;
 mod gather;
 pub mod recover;
+pub mod set;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use zerocopy::byteorder::little_endian::{U16, U32, U64};
 pub use files::{Files, JournalFile, file_name, unfinished};
 pub use gather::{Gathered, Gathering, Piece, Promise};
 
+use crate::format::checkpoint::FileSet;
 use crate::format::crc::crc32c;
 use crate::format::frame::{self, FrameHeader, HEADER_BYTES, Kind};
 use crate::io::Op;
@@ -242,6 +244,11 @@ impl Journal {
     /// The files.
     pub fn files(&mut self) -> &mut Files {
         &mut self.files
+    }
+
+    /// Which files there are.
+    pub fn file_set(&self) -> FileSet {
+        self.files.set()
     }
 
     /// Path of the file being written, for messages.

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::set::Found;
 use crate::error::{Damage, OpenError};
+use crate::format::checkpoint::FileSet;
 use crate::format::frame::{self, FrameError, FrameHeader};
 use crate::io::disk::{self, Disk};
 use crate::io::{Descriptor, Open};
@@ -46,7 +48,8 @@ pub struct End {
 }
 
 /// Reads one file front to back.
-pub(crate) struct Window {
+#[derive(Debug)]
+pub struct Window {
     pub(crate) path: PathBuf,
     file: Descriptor,
     pub(crate) file_bytes: u64,
@@ -98,14 +101,15 @@ struct Candidate {
     first_sequence: u64,
 }
 
-/// Visits every frame behind `from`, in order, and finds where the journal ends.
+/// Visits every frame behind `from` in the files of `set`, in order, and finds where the journal ends.
 pub fn scan(
     disk: &Disk,
     directory: &Path,
     from: From,
+    set: FileSet,
     mut visit: impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
 ) -> Result<End, OpenError> {
-    let (mut candidates, mut suspects) = candidates(disk, directory, from)?;
+    let (mut candidates, mut suspects) = candidates(disk, directory, from, set)?;
     let end = walk(&mut candidates, from, &mut visit)?;
     // The write of a file's first frame may have been lost by the device: then an older one is still there.
     let passed = candidates.iter_mut().map(|candidate| &mut candidate.window);
@@ -158,14 +162,15 @@ fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
 
 /// Files whose first frame is sound and of this incarnation, by generation; and files whose first frame is not, though
 /// frames that count may stand behind it.
-fn candidates(disk: &Disk, directory: &Path, from: From) -> Result<(Vec<Candidate>, Vec<Window>), OpenError> {
-    let (mut candidates, mut suspects, mut files_count) = (Vec::new(), Vec::new(), 0);
-    for name in disk.list(directory)? {
-        if !name.ends_with(".journal") {
-            continue;
-        }
-        files_count += 1;
-        let mut window = Window::open(disk, &directory.join(name))?;
+fn candidates(
+    disk: &Disk,
+    directory: &Path,
+    from: From,
+    set: FileSet,
+) -> Result<(Vec<Candidate>, Vec<Window>), OpenError> {
+    let (mut candidates, mut suspects) = (Vec::new(), Vec::new());
+    for path in set.paths(directory) {
+        let Found::Filled(mut window) = set.open(disk, &path)? else { continue };
         match window.frame(0)? {
             Ok((header, _)) if is_ours(&header, from, 0) => {
                 let (generation, first_sequence) = (header.generation.get(), header.sequence.get());
@@ -180,10 +185,6 @@ fn candidates(disk: &Disk, directory: &Path, from: From) -> Result<(Vec<Candidat
             }
             _ => suspects.push(window),
         }
-    }
-    if files_count == 0 {
-        let what = format!("the journal of shard {} has no file; a start makes one", from.shard);
-        return Err(Damage { path: directory.to_path_buf(), position: 0, what }.into());
     }
     candidates.sort_by_key(|file| file.generation);
     Ok((candidates, suspects))

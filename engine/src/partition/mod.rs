@@ -30,6 +30,15 @@ pub struct Watermarks {
     pub end: Offset,
 }
 
+/// What a log keeps of its past; `None`: no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Records of this time, in ms, and later ones.
+    pub since_ms: Option<i64>,
+    /// At most so many bytes of batches, the newest.
+    pub bytes_max: Option<u64>,
+}
+
 /// One log.
 #[derive(Debug)]
 pub struct Partition {
@@ -183,6 +192,30 @@ impl Partition {
     /// The start that is durable.
     pub fn durable_start(&self) -> Offset {
         self.durable_start
+    }
+
+    /// Where the log would start if it kept only what `keep` allows: whole runs go, and whole batches of the tail.
+    pub fn start_to_fit(&self, keep: Keep) -> Offset {
+        let parts = || {
+            let runs = self.segments.list().iter().flat_map(|segment| &segment.runs);
+            let settled = runs
+                .map(|run| (run.end_offset.get(), u64::from(run.bytes.get()), run.max_timestamp_ms.get()));
+            let tail = self.tail.from(self.marks.settled);
+            let tail = tail.map(|batch| (batch.end, batch.bytes.len() as u64, batch.max_timestamp_ms));
+            settled.chain(tail).filter(|(end, _, _)| *end > self.marks.start)
+        };
+        let mut bytes: u64 = parts().map(|(_, bytes, _)| bytes).sum();
+        let mut start = self.marks.start;
+        for (end, part_bytes, max_timestamp_ms) in parts() {
+            let too_many = keep.bytes_max.is_some_and(|max| bytes > max);
+            let too_old = keep.since_ms.is_some_and(|since| max_timestamp_ms < since);
+            if !too_many && !too_old {
+                break;
+            }
+            bytes -= part_bytes;
+            start = end;
+        }
+        start
     }
 
     /// Bytes that are durable but not settled.

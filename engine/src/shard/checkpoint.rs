@@ -132,7 +132,8 @@ impl Shard {
         let made = self.logs.values().filter(|partition| partition.created_in <= durable);
         let mut logs: Vec<_> = made.map(|partition| partition.state()).collect();
         logs.sort_by_key(|log| log.id);
-        Checkpoint { incarnation: self.place.incarnation, shard: self.place.shard, sequence, chain, logs }
+        let (incarnation, shard) = (self.place.incarnation, self.place.shard);
+        Checkpoint { incarnation, shard, sequence, chain, journal: self.journal.file_set(), logs }
     }
 
     fn path(&self, suffix: &str) -> PathBuf {

@@ -31,7 +31,7 @@ use crate::format::frame::Kind;
 use crate::io::{Completion, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
-use crate::partition::{Partition, TailBatch, Verdict, Watermarks};
+use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
 use crate::planted::{Bug, planted};
 use crate::types::{LogId, Now, Offset, Ticket};
 
@@ -247,13 +247,20 @@ impl Shard {
         Ok(())
     }
 
+    /// Asks to be told, by [`ShardEvent::Appended`] with this ticket, when everything called before is on the
+    /// device: creations, deletions, trims.
+    pub fn sync(&mut self, ticket: Ticket) {
+        self.journal.promise(Promise { ticket, log: LogId(0), base_offset: 0, duplicate: true });
+    }
+
     /// Whether so much waits for the device that the owner should take no more input for now.
     pub fn is_full(&self) -> bool {
         self.journal.waiting_bytes() > JOURNAL_WAITING_BYTES_MAX
     }
 
     /// Moves the log's start up to `start` (never down, never above what is durable). Durable with the next
-    /// frame; segments that end below it are removed.
+    /// frame, or with a checkpoint before it; segments that end below it are removed. So whatever makes the
+    /// records below superfluous must be durable already.
     pub fn trim(&mut self, log: LogId, start: Offset) {
         let partition = self.logs.get_mut(&log).filter(|partition| partition.deleted_in.is_none());
         let Some(partition) = partition.filter(|partition| partition.marks().start < start) else { return };
@@ -283,6 +290,14 @@ impl Shard {
         }
     }
 
+    /// Moves the log's start up so far that only what `keep` allows is left, in steps of runs of about a mebibyte.
+    /// Like [`Shard::trim`].
+    pub fn trim_to_fit(&mut self, log: LogId, keep: Keep) {
+        if let Some(start) = self.logs.get(&log).map(|partition| partition.start_to_fit(keep)) {
+            self.trim(log, start);
+        }
+    }
+
     fn trimmed(&mut self, log: LogId, start: Offset, sequence: u64) {
         let Some(partition) = self.logs.get_mut(&log) else { return };
         partition.trimmed(start);
@@ -290,6 +305,7 @@ impl Shard {
         for base in partition.segments.drop_below(start, idle) {
             self.reader.forget_segment(log, base);
             let path = crate::segment::path(&self.place.directory, log, base);
+            self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
     }
@@ -297,10 +313,12 @@ impl Shard {
     fn remove_files_of(&mut self, partition: &Partition, sequence: u64) {
         for segment in partition.segments.list() {
             let path = crate::segment::path(&self.place.directory, partition.id, segment.base);
+            self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
         if partition.segments.has_directory {
             let path = crate::segment::directory(&self.place.directory, partition.id);
+            self.settler.forget(&path);
             self.checkpointer.remove_directory_after(sequence, path);
         }
     }

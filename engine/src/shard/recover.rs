@@ -13,7 +13,7 @@
 //! runs behind the places its checkpoints know, and the next attempt writes the same again. Because the new
 //! incarnation starts with empty journals, the number of shards may differ from the last run's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -24,14 +24,14 @@ use super::checkpoint::file_name;
 use super::{Shard, ShardPlace};
 use crate::error::{Damage, OpenError};
 use crate::format::batch;
-use crate::format::checkpoint::Checkpoint;
+use crate::format::checkpoint::{Checkpoint, FileSet};
 use crate::format::frame::{self, FrameHeader, Kind};
 use crate::format::run;
 use crate::format::superblock::Superblock;
 use crate::io::disk::{self, DirectoryLock, Disk};
 use crate::io::{Descriptor, Open, buffer};
 use crate::journal::recover::{End, From, check_unused, scan};
-use crate::journal::{self, Files, Journal, JournalFile, Position};
+use crate::journal::{Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
 use crate::planted::{Bug, planted};
@@ -155,12 +155,13 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     recovery.sync()?;
 
     recovery.report.logs_count = recovery.logs.len();
+    let sets: Vec<FileSet> = checkpoints.iter().map(|checkpoint| checkpoint.journal).collect();
     superblock.incarnation = U32::new(next);
     superblock.shards = U16::new(config.shards);
     if planted(Bug::SuperblockBeforeCheckpoints) {
         write_superblock(directory, &file, &mut superblock)?;
     }
-    let shards = recovery.shards(next, &ends)?;
+    let shards = recovery.shards(next, &ends, &sets)?;
     write_superblock(directory, &file, &mut superblock)?;
     for path in &recovery.outdated {
         disk.remove(path)?;
@@ -245,7 +246,7 @@ impl Recovery<'_> {
     }
 
     fn journal(&mut self, checkpoint: &Checkpoint) -> Result<End, OpenError> {
-        let Checkpoint { shard, incarnation, sequence, chain, .. } = *checkpoint;
+        let Checkpoint { shard, incarnation, sequence, chain, journal, .. } = *checkpoint;
         let directory = journal_directory(&self.config.directory, shard);
         // What is read here is acted upon, and files go because of it. A frame whose write was cut off by the end of
         // the process may be seen without being durable.
@@ -254,7 +255,7 @@ impl Recovery<'_> {
             disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
         }
         let from = From { shard, incarnation, sequence, chain };
-        let end = scan(&self.config.disk, &directory, from, |header, bytes| {
+        let end = scan(&self.config.disk, &directory, from, journal, |header, bytes| {
             self.replay(&directory, header, bytes)
         })?;
         self.report.frames_count += end.sequence - sequence;
@@ -455,7 +456,7 @@ impl Recovery<'_> {
             directories.extend(path.parent().map(Path::to_path_buf));
         }
         // A removed file must not come back beside the checkpoint that counts on its absence.
-        directories.extend(self.thinned.drain(..).filter(|directory| directory.exists()));
+        directories.extend(self.thinned.drain(..).filter(|directory| self.config.disk.exists(directory)));
         directories.sort();
         directories.dedup();
         for directory in directories {
@@ -465,7 +466,7 @@ impl Recovery<'_> {
     }
 
     /// The shards of the next incarnation, each with its checkpoint written and an empty journal.
-    fn shards(&mut self, incarnation: u32, ends: &[End]) -> Result<Vec<Shard>, OpenError> {
+    fn shards(&mut self, incarnation: u32, ends: &[End], sets: &[FileSet]) -> Result<Vec<Shard>, OpenError> {
         let mut by_shard: Vec<HashMap<LogId, Partition>> = Vec::new();
         by_shard.resize_with(usize::from(self.config.shards), HashMap::new);
         for (log, partition) in self.logs.drain() {
@@ -483,11 +484,12 @@ impl Recovery<'_> {
             });
             let mut states: Vec<_> = logs.values().map(Partition::state).collect();
             states.sort_by_key(|state| state.id);
-            let checkpoint =
-                Checkpoint { incarnation, shard, sequence: end.sequence, chain: end.chain, logs: states };
+            let files =
+                self.journal_files(shard, end.generation + 1, sets.get(usize::from(shard)).copied())?;
+            let (sequence, chain, journal) = (end.sequence, end.chain, files.set());
+            let checkpoint = Checkpoint { incarnation, shard, sequence, chain, journal, logs: states };
             let state = self.config.directory.join("state");
             self.config.disk.replace(&state, &file_name(incarnation, shard), &checkpoint.to_bytes())?;
-            let files = self.journal_files(shard, end.generation + 1)?;
             let position = Position { shard, incarnation, next_sequence: end.sequence + 1, chain: end.chain };
             let place = ShardPlace {
                 directory: self.config.directory.clone(),
@@ -501,35 +503,42 @@ impl Recovery<'_> {
         Ok(shards)
     }
 
-    /// The journal's files, all of them to be used again; makes the first if there is none.
-    fn journal_files(&mut self, shard: u16, generation: u32) -> Result<Files, OpenError> {
+    /// The journal's files: those of the last run, all of them to be used again, or new ones. What is beside them
+    /// goes when the next incarnation counts.
+    fn journal_files(
+        &mut self,
+        shard: u16,
+        generation: u32,
+        last: Option<FileSet>,
+    ) -> Result<Files, OpenError> {
         let directory = journal_directory(&self.config.directory, shard);
-        self.config.disk.make_directory(&directory)?;
-        let file_bytes = self.config.journal_file_bytes;
-        let (mut spare, mut next_name) = (Vec::new(), 0);
-        for name in self.config.disk.list(&directory)? {
-            let path = directory.join(&name);
-            let number: Option<u32> = name.strip_suffix(".journal").and_then(|number| number.parse().ok());
-            next_name = next_name.max(number.map_or(0, |number| number + 1));
-            let file = self.config.disk.open(&path, Open::ReadWrite)?;
-            if number.is_some() && disk::length(&path, &file)? == file_bytes {
-                spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
-            } else {
-                self.outdated.push(path);
+        let (config, file_bytes) = (self.config, self.config.journal_file_bytes);
+        config.disk.make_directory(&directory)?;
+        let names = config.disk.list(&directory)?;
+        let number = |name: &String| name.strip_suffix(".journal")?.parse::<u32>().ok();
+        let free = names.iter().filter_map(number).max().map_or(0, |number| number + 1);
+        let wanted = |last: &FileSet| *last == FileSet::new(last.first, file_bytes);
+        let set = last.filter(wanted).unwrap_or(FileSet::new(free, file_bytes));
+        let beside = names.iter().map(|name| directory.join(name));
+        self.outdated.extend(beside.filter(|path| set.paths(&directory).all(|other| other != *path)));
+        let (mut spare, mut unused) = (Vec::new(), VecDeque::new());
+        for path in set.paths(&directory) {
+            let file = config.disk.open(&path, Open::ReadWrite)?;
+            let length = disk::length(&path, &file)?;
+            if spare.is_empty() && length < file_bytes {
+                disk::write_zeros(&path, &file, file_bytes)?;
+            } else if length < file_bytes {
+                if length == 0 {
+                    disk::write_zeros(&path, &file, BLOCK_BYTES as u64)?;
+                }
+                unused.push_back(path);
+                continue;
             }
-        }
-        if spare.is_empty() {
-            let path = directory.join(journal::file_name(next_name));
-            let unfinished = journal::unfinished(&path);
-            next_name += 1;
-            let file = self.config.disk.open(&unfinished, Open::Replace)?;
-            disk::write_zeros(&unfinished, &file, file_bytes)?;
-            self.config.disk.rename(&unfinished, &path)?;
             spare.push(JournalFile { path, file, last_sequence: 0, last_chain: 0 });
         }
-        self.config.disk.sync_directory(&directory)?;
-        self.config.disk.sync_directory(&self.config.directory.join("journal"))?;
-        Ok(Files::new(directory, file_bytes, spare, generation, next_name))
+        config.disk.sync_directory(&directory)?;
+        config.disk.sync_directory(&config.directory.join("journal"))?;
+        Ok(Files::new(directory, set, spare, unused, generation))
     }
 }
 

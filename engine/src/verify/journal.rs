@@ -14,9 +14,10 @@ use bytes::Bytes;
 use super::{Known, Walk, first_byte};
 use crate::error::OpenError;
 use crate::format::batch;
-use crate::format::checkpoint::{Checkpoint, LogState};
+use crate::format::checkpoint::{Checkpoint, FileSet, LogState};
 use crate::format::frame::{self, Entry, FrameError, FrameHeader, HEADER_BYTES, Kind};
 use crate::journal::recover::Window;
+use crate::journal::set::Found as FoundFile;
 use crate::limits::BLOCK_BYTES;
 use crate::shard::recover::journal_directory;
 use crate::types::LogId;
@@ -51,27 +52,39 @@ impl Walk<'_> {
     pub(super) fn journal(&mut self, shard: u16, checkpoint: Option<&Checkpoint>) -> Result<(), OpenError> {
         let directory = journal_directory(self.directory, shard);
         let mut frames = Frames::default();
-        for name in self.disk.list(&directory)? {
-            let path = directory.join(&name);
-            if !name.ends_with(".journal") {
-                self.report.note(&path, 0, "the file belongs to nothing");
-                continue;
-            }
-            self.report.counts.journal_files += 1;
-            if let Some(window) = self.report.unless_unreadable(&path, Window::open(self.disk, &path)) {
+        let set = checkpoint.map(|checkpoint| checkpoint.journal);
+        for path in self.journal_files(&directory, set)? {
+            let opened = match set {
+                Some(set) => set.open(self.disk, &path),
+                None => Window::open(self.disk, &path).map(FoundFile::Filled),
+            };
+            if let Some(FoundFile::Filled(window)) = self.report.unless_unreadable(&path, opened) {
                 self.gather(&mut frames, window, shard, checkpoint.map_or(0, |found| found.sequence));
             }
         }
-        if frames.windows.is_empty() && self.report.incarnation > 0 {
-            self.report.damage(&directory, 0, format!("the journal of shard {shard} has no file"));
-        }
         frames.found.sort_by_key(|found| found.header.sequence.get());
         self.paddings(&frames);
-        self.lengths(&frames);
         self.order(&frames, &directory, checkpoint);
         self.torn(&frames, checkpoint);
         self.entries(&mut frames);
         Ok(())
+    }
+
+    /// The files to be read: those of the set if it is known, otherwise all.
+    fn journal_files(&mut self, directory: &Path, set: Option<FileSet>) -> Result<Vec<PathBuf>, OpenError> {
+        let known: Option<Vec<PathBuf>> = set.map(|set| set.paths(directory).collect());
+        let mut all = Vec::new();
+        for name in self.disk.list(directory)? {
+            let path = directory.join(&name);
+            let belongs = known.as_ref().map_or(name.ends_with(".journal"), |known| known.contains(&path));
+            if belongs {
+                self.report.counts.journal_files += 1;
+                all.push(path);
+            } else {
+                self.report.note(&path, 0, "the file belongs to nothing");
+            }
+        }
+        Ok(known.unwrap_or(all))
     }
 
     /// Finds every frame of this shard and incarnation in one file, sound or not.
@@ -139,25 +152,6 @@ impl Walk<'_> {
                 self.report.note(path, position, "the padding of the last frame is not zero");
             } else {
                 self.report.damage(path, position, "the padding of the frame is not zero");
-            }
-        }
-    }
-
-    /// A journal's files are made in one length and keep it; only a change of configuration makes new ones.
-    fn lengths(&mut self, frames: &Frames) {
-        for (file, window) in frames.windows.iter().enumerate() {
-            if !frames.found.iter().any(|found| found.file == file) {
-                continue;
-            }
-            let length = window.file_bytes;
-            match &self.journal_file {
-                None => self.journal_file = Some((window.path.clone(), length)),
-                Some((_, expected)) if *expected == length => {}
-                Some((other, expected)) => {
-                    let other = other.display();
-                    let what = format!("the file has {length} bytes, but {other} has {expected}: it was cut");
-                    self.report.damage(&window.path, length.min(*expected), what);
-                }
             }
         }
     }

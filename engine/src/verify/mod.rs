@@ -17,7 +17,7 @@ mod strays;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use report::{Counts, Finding, Report};
 
@@ -50,8 +50,6 @@ struct Walk<'a> {
     deleted: Vec<LogId>,
     /// Whether every checkpoint could be read, so that what no log claims belongs to nothing.
     complete: bool,
-    /// Length of a journal file that holds frames of this incarnation; all of them have the same.
-    journal_file: Option<(PathBuf, u64)>,
 }
 
 /// Checks everything in `directory`, which no process may have open. `Err`: it is in use, is no data directory,
@@ -64,15 +62,8 @@ pub fn verify(directory: &Path) -> Result<Report, OpenError> {
 pub fn verify_on(disk: &Disk, directory: &Path) -> Result<Report, OpenError> {
     let _lock = disk.lock_to_read(directory)?;
     let report = Report { directory: directory.to_path_buf(), ..Report::default() };
-    let mut walk = Walk {
-        disk,
-        directory,
-        report,
-        logs: BTreeMap::new(),
-        deleted: Vec::new(),
-        complete: true,
-        journal_file: None,
-    };
+    let mut walk =
+        Walk { disk, directory, report, logs: BTreeMap::new(), deleted: Vec::new(), complete: true };
     walk.superblock()?;
     let checkpoints = walk.checkpoints();
     for (shard, checkpoint) in (0..walk.report.shards).zip(&checkpoints) {

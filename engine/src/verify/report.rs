@@ -104,6 +104,10 @@ impl Report {
                 self.damage(&fault.path, fault.position.unwrap_or(0), fault.to_string());
                 None
             }
+            Err(OpenError::Damaged(damage)) => {
+                self.damage(&damage.path, damage.position, damage.what);
+                None
+            }
             Err(error) => {
                 self.damage(path, 0, error.to_string());
                 None

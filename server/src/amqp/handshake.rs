@@ -29,6 +29,10 @@ pub const CAPABILITIES: &[&str] = &[
     "per_consumer_qos",
 ];
 
+/// Clients choose how to speak by these two: kombu, and so Celery, raises the prefetch of running consumers only
+/// when the product is this one and its version at least 3.3. The semantics served are those of the version.
+const PRODUCT: &str = "RabbitMQ";
+const PRODUCT_VERSION: &str = "3.13.7";
 const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
 const USER: &[u8] = b"guest";
 const PASSWORD: &[u8] = b"guest";
@@ -44,9 +48,9 @@ pub fn start(settings: &Settings) -> Method {
         .put("capabilities", Value::Table(capabilities.fields()))
         .put_str("cluster_name", &settings.cluster_id)
         .put_str("information", "AMQP 0-9-1 on a durable log")
-        .put_str("platform", "Linux")
-        .put_str("product", "Ringmain")
-        .put_str("version", settings.version);
+        .put_str("platform", &format!("Ringmain {}", settings.version))
+        .put_str("product", PRODUCT)
+        .put_str("version", PRODUCT_VERSION);
     Method::ConnectionStart {
         version_major: 0,
         version_minor: 9,

@@ -20,16 +20,19 @@ mod logs;
 pub mod metrics;
 pub mod queue;
 mod queues;
+mod retention;
 pub mod settings;
 mod start;
 mod state_log;
+#[cfg(test)]
+mod tests;
 pub mod topic_config;
 mod topology;
 
 use std::collections::HashMap;
 
 use ringmain_engine::shard::{Shard, ShardEvent};
-use ringmain_engine::types::{LogId, Now, Ticket};
+use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
 use catalog::{CATALOG_LOG, Catalog, group_log, shard_of};
 use command::{Answer, Command, Event, Request, SessionId};
@@ -54,9 +57,12 @@ const INTERNAL: u64 = u64::MAX;
 #[derive(Debug)]
 enum Pending {
     Seek(logs::Seek),
-    QueueRead(LogId),
+    QueueRead(LogId, queues::Life),
     GroupWrite(groups::StateWrite),
     CatalogWrite(topology::Decided),
+    /// A snapshot in this log; what is before this offset goes when it is durable.
+    Snapshot(LogId, Offset),
+    Trim(logs::Trim),
     /// A state record nobody waits for.
     Nobody,
 }
@@ -70,6 +76,7 @@ pub struct Broker {
     groups: groups::Groups,
     queues: queues::Queues,
     watches: logs::Watches,
+    retention: retention::Retention,
     topology: topology::Topology,
     state_logs: state_log::StateLogs,
     pending: HashMap<u64, Pending>,
@@ -104,6 +111,7 @@ pub fn core_of(command: &Command, cores: u16) -> u16 {
         | Command::Read { log, .. }
         | Command::Unwatch { log }
         | Command::Seek { log, .. }
+        | Command::Trim { log, .. }
         | Command::Subscribe { log, .. }
         | Command::SetLimit { log, .. }
         | Command::Sent { log, .. }
@@ -127,6 +135,7 @@ impl Broker {
             groups: groups::Groups::new(settings.group_initial_rebalance_delay_ms),
             queues: queues::Queues::default(),
             watches: logs::Watches::default(),
+            retention: retention::Retention::default(),
             topology: topology::Topology::new(core, settings.cores, &catalog),
             state_logs: state_log::StateLogs::default(),
             shard,
@@ -176,6 +185,7 @@ impl Broker {
             }
             Command::Unwatch { log } => self.watches.remove(log, from, ticket),
             Command::Seek { log, to } => self.seek(from, ticket, log, to),
+            Command::Trim { log, before } => self.trim(from, ticket, log, before),
             Command::Catalog(asked) => self.change_catalog(from, ticket, asked),
             Command::Group { group, request } => self.group(from, ticket, &group, request, now),
             Command::ListGroups { .. } => self.answer(from, ticket, Event::Groups(self.groups.list())),
@@ -223,11 +233,18 @@ impl Broker {
     pub fn expire(&mut self, now: Now) {
         self.expire_groups(now);
         self.expire_queues(now);
+        self.expire_retention(now);
     }
 
     /// When [`Broker::expire`] has something to do.
     pub fn next_deadline_us(&self) -> Option<u64> {
-        self.groups.next_deadline_us().into_iter().chain(self.queues.next_deadline_us()).min()
+        let retention = self.retention.next_deadline_us();
+        self.groups
+            .next_deadline_us()
+            .into_iter()
+            .chain(self.queues.next_deadline_us())
+            .chain(retention)
+            .min()
     }
 
     /// When [`Broker::commit`] has something to do though nothing was gathered.

@@ -67,6 +67,7 @@ impl Broker {
         }
         let topics: Vec<_> = self.catalog.topics().cloned().collect();
         for topic in topics {
+            self.note_retention(&topic);
             for log in topic.partitions {
                 if shard_of(log, self.settings.cores) != self.core {
                     continue;

@@ -1,8 +1,7 @@
 //! The settings a topic may be given, by the names Kafka's tools know them by.
 //!
 //! In: names and values as they were asked for. Out: whether they may be, and what holds when they were not.
-//! Never: lets a value through that promises a behaviour there is not, except retention: it is kept with the
-//! topic for when it is enforced, and until then nothing is deleted.
+//! Never: lets a value through that promises a behaviour there is not.
 
 use std::collections::BTreeMap;
 
@@ -152,6 +151,21 @@ pub fn check(configs: &BTreeMap<String, String>) -> Result<(), String> {
     Ok(())
 }
 
+/// Settings after single changes; `None`: no longer given.
+pub fn merged(
+    configs: &BTreeMap<String, String>,
+    changes: &BTreeMap<String, Option<String>>,
+) -> BTreeMap<String, String> {
+    let mut merged = configs.clone();
+    for (name, value) in changes {
+        match value {
+            Some(value) => merged.insert(name.clone(), value.clone()),
+            None => merged.remove(name),
+        };
+    }
+    merged
+}
+
 /// Largest batch a topic with these settings takes.
 pub fn message_bytes_max(configs: &BTreeMap<String, String>, settings: &Settings) -> u32 {
     let given = configs.get(MAX_MESSAGE_BYTES).and_then(|value| value.parse().ok());
@@ -192,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_implemented_is_refused_and_retention_is_not() {
+    fn what_is_not_implemented_is_refused() {
         for (name, value) in [
             ("cleanup.policy", "compact"),
             ("cleanup.policy", "compact, delete"),

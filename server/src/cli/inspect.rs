@@ -153,11 +153,14 @@ fn checkpoint(source: &Source<'_>, out: &mut impl Write) -> Result<(), Stop> {
         return source.line(out, 0, "not a sound checkpoint");
     };
     let what = format!(
-        "checkpoint start {} shard {} sequence {} chain {:08x} logs {}",
+        "checkpoint start {} shard {} sequence {} chain {:08x} journal files {} from {}, {} bytes each, logs {}",
         found.incarnation,
         found.shard,
         found.sequence,
         found.chain,
+        found.journal.count,
+        found.journal.first,
+        found.journal.file_bytes,
         found.logs.len()
     );
     source.line(out, 0, &what)?;

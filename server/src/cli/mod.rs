@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod consume;
+mod doctor;
 mod group;
 pub mod inspect;
 mod produce;
@@ -37,6 +38,10 @@ pub enum Tool {
         effective: bool,
         with_origin: bool,
     },
+    /// Say what this machine allows, for the configuration these flags make.
+    Doctor {
+        flags: Flags,
+    },
     Topic {
         command: TopicCommand,
         bootstrap: String,
@@ -62,6 +67,7 @@ pub fn run(tool: Tool) -> ExitCode {
         Tool::ConfigPrint { flags, effective, with_origin } => {
             return print_config(&flags, effective, with_origin);
         }
+        Tool::Doctor { flags } => return doctor(&flags, &mut out),
         Tool::Topic { command, bootstrap } => topic::run(command, &bootstrap, &mut out),
         Tool::Group { command, bootstrap } => group::run(command, &bootstrap, &mut out),
         Tool::Produce { produce, bootstrap } => {
@@ -84,6 +90,18 @@ pub fn run(tool: Tool) -> ExitCode {
 fn failed(error: &dyn std::error::Error, code: u8) -> ExitCode {
     eprintln!("ringmain: {error}");
     ExitCode::from(code)
+}
+
+fn doctor(flags: &Flags, out: &mut impl io::Write) -> ExitCode {
+    let config = match Config::load(flags) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("ringmain: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    // Nobody is left to tell when the output is closed.
+    doctor::run(&config, out).unwrap_or(ExitCode::FAILURE)
 }
 
 fn print_config(flags: &Flags, effective: bool, with_origin: bool) -> ExitCode {

@@ -73,6 +73,8 @@ pub struct Connection {
     /// Empty while a receive is in flight: the operation has it.
     input: BytesMut,
     receiving: bool,
+    /// Bytes that were in the buffer before the receive in flight.
+    before_receive: usize,
     sending: bool,
     /// What the next receive asks for, beyond what the session says it needs.
     appetite: usize,
@@ -96,6 +98,7 @@ impl Connection {
             front,
             input: BytesMut::new(),
             receiving: false,
+            before_receive: 0,
             sending: false,
             appetite: RECEIVE_BYTES_MIN,
             wake_at_us: None,
@@ -111,9 +114,9 @@ impl Connection {
     }
 
     /// A receive has ended; false: the peer has finished.
-    pub fn received(&mut self, buffer: BytesMut, before: usize, cx: &mut Context<'_>) -> bool {
+    pub fn received(&mut self, buffer: BytesMut, cx: &mut Context<'_>) -> bool {
         self.receiving = false;
-        let count = buffer.len() - before;
+        let count = buffer.len() - self.before_receive;
         if count == 0 {
             return false;
         }
@@ -174,9 +177,8 @@ impl Connection {
         Some(Op::Send { socket: self.socket.clone(), data })
     }
 
-    /// The next receive, if the session wants input and none is in flight; with it the bytes that are already
-    /// in its buffer.
-    pub fn next_receive(&mut self) -> Option<(Op, usize)> {
+    /// The next receive, if the session wants input and none is in flight.
+    pub fn next_receive(&mut self) -> Option<Op> {
         let wanted = !self.receiving
             && !self.output.close
             && self.output.bytes_count < OUTPUT_BYTES_MAX
@@ -189,9 +191,9 @@ impl Connection {
         let missing = front!(&self.front, session => session.input_hint()).saturating_sub(buffer.len());
         // Twice what is there at most: a frame that claims much gets memory as its bytes arrive.
         let wanted = missing.min(buffer.len().max(RECEIVE_BYTES_MAX)).max(self.appetite);
-        let before = buffer.len();
+        self.before_receive = buffer.len();
         buffer.reserve(wanted);
-        Some((Op::Receive { socket: self.socket.clone(), buffer }, before))
+        Some(Op::Receive { socket: self.socket.clone(), buffer })
     }
 
     /// Whether everything was sent and the session wants no more.

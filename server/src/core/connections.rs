@@ -20,7 +20,7 @@ use crate::broker::metrics::Metrics;
 /// The connections.
 pub struct Connections {
     core: u16,
-    slots: Vec<Option<Connection>>,
+    slots: Vec<Option<Box<Connection>>>,
     free: Vec<u32>,
     open_max: u32,
     next_generation: u32,
@@ -30,8 +30,6 @@ pub struct Connections {
     touched: Vec<u32>,
     /// Sessions from which no input was taken because the core had too much to do.
     held_back: bool,
-    /// Bytes that were in the buffer before the receive in flight, by slot.
-    before: Vec<usize>,
     removals: Vec<(Token, Op)>,
 }
 
@@ -47,7 +45,6 @@ impl Connections {
             timers: BTreeSet::new(),
             touched: Vec::new(),
             held_back: false,
-            before: Vec::new(),
             removals: Vec::new(),
         }
     }
@@ -62,12 +59,11 @@ impl Connections {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.before.push(0);
             self.slots.len() as u32 - 1
         });
         self.next_generation = (self.next_generation + 1) % SessionId::GENERATIONS;
         let connection = Connection::new(protocol, socket, peer, self.next_generation);
-        self.slots[slot as usize] = Some(connection);
+        self.slots[slot as usize] = Some(Box::new(connection));
         self.touched.push(slot);
     }
 
@@ -93,6 +89,16 @@ impl Connections {
         (connection.generation == id.generation).then_some(connection)
     }
 
+    fn take(&mut self, id: SessionId) -> Option<Box<Connection>> {
+        self.get_mut(id)?;
+        self.slots.get_mut(id.slot as usize)?.take()
+    }
+
+    fn put_back(&mut self, id: SessionId, connection: Box<Connection>) {
+        self.slots[id.slot as usize] = Some(connection);
+        self.touched.push(id.slot);
+    }
+
     /// Every open session.
     pub fn ids(&self) -> Vec<SessionId> {
         let open = self.slots.iter().zip(0..).filter_map(|(connection, slot)| {
@@ -104,7 +110,7 @@ impl Connections {
 
     /// Whether everything was sent to everybody.
     pub fn are_drained(&self) -> bool {
-        self.slots.iter().flatten().all(Connection::is_drained)
+        self.slots.iter().flatten().all(|connection| connection.is_drained())
     }
 
     fn note_wake(&mut self, slot: u32) {
@@ -119,7 +125,7 @@ impl Connections {
         self.timers.insert((wished, slot));
     }
 
-    fn remove(&mut self, id: SessionId, metrics: &mut Metrics) -> Option<Connection> {
+    fn remove(&mut self, id: SessionId, metrics: &mut Metrics) -> Option<Box<Connection>> {
         self.get_mut(id)?;
         let connection = self.slots[id.slot as usize].take()?;
         if let Some(at) = connection.wake_at_us {
@@ -152,8 +158,7 @@ impl Connections {
             }
             if !take_input {
                 self.held_back = true;
-            } else if let Some((op, before)) = connection.next_receive() {
-                self.before[slot as usize] = before;
+            } else if let Some(op) = connection.next_receive() {
                 wanted.push((Token { space: RECEIVE, index }, op));
             }
         }
@@ -169,7 +174,28 @@ impl Core {
         now: Now,
         call: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
     ) -> Option<R> {
-        let connection = self.connections.get_mut(id)?;
+        // Taken out of its slot for the call, so that the rest of the core can be lent to its context.
+        let mut connection = self.connections.take(id)?;
+        let result = self.in_context(id, now, &mut connection, |connection, cx| {
+            let result = call(connection, cx);
+            connection.offer_input(cx);
+            result
+        });
+        let finished = connection.is_finished();
+        self.connections.put_back(id, connection);
+        if finished {
+            self.lost(id, now);
+        }
+        Some(result)
+    }
+
+    fn in_context<R>(
+        &mut self,
+        id: SessionId,
+        now: Now,
+        connection: &mut Connection,
+        call: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
+    ) -> R {
         let mut requests = Vec::new();
         let result = connection.with_output(|connection, output| {
             let mut cx = Context {
@@ -181,23 +207,15 @@ impl Core {
                 output,
                 random: &mut self.random,
             };
-            let result = call(connection, &mut cx);
-            connection.offer_input(&mut cx);
-            result
+            call(connection, &mut cx)
         });
-        let finished = connection.is_finished();
-        self.connections.touched.push(id.slot);
         self.requests.extend(requests);
-        if finished {
-            self.lost(id, now);
-        }
-        Some(result)
+        result
     }
 
     pub(super) fn received(&mut self, index: u64, buffer: BytesMut, now: Now) {
         let id = SessionId::unpack(index);
-        let before = self.connections.before.get(id.slot as usize).copied().unwrap_or(0);
-        let open = self.with_session(id, now, |connection, cx| connection.received(buffer, before, cx));
+        let open = self.with_session(id, now, |connection, cx| connection.received(buffer, cx));
         if open == Some(false) {
             self.lost(id, now);
         }
@@ -210,20 +228,7 @@ impl Core {
     /// The connection is gone, or is to go: gives back what it held.
     pub(super) fn lost(&mut self, id: SessionId, now: Now) {
         let Some(mut connection) = self.connections.remove(id, self.broker.metrics()) else { return };
-        let mut requests = Vec::new();
-        connection.with_output(|connection, output| {
-            let mut cx = Context {
-                now,
-                session: id,
-                catalog: self.broker.catalog(),
-                settings: self.broker.settings(),
-                requests: &mut requests,
-                output,
-                random: &mut self.random,
-            };
-            connection.closed(&mut cx);
-        });
-        self.requests.extend(requests);
+        self.in_context(id, now, &mut connection, |connection, cx| connection.closed(cx));
         if connection.protocol == Protocol::Amqp {
             self.gone.push(id);
         }

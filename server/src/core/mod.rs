@@ -60,7 +60,8 @@ pub struct Core {
     post: Post,
     listeners: Option<Listeners>,
     next_core: u16,
-    accept_again_us: Option<u64>,
+    /// Listeners whose accept was refused, and when to try again.
+    accept_again: Vec<(u64, u64)>,
     drain: Drain,
     random: Random,
     requests: VecDeque<Request>,
@@ -91,7 +92,7 @@ impl Core {
             post,
             listeners,
             next_core: 0,
-            accept_again_us: None,
+            accept_again: Vec::new(),
             drain: Drain::default(),
             random: Random(seed),
             requests: VecDeque::new(),
@@ -104,11 +105,10 @@ impl Core {
 
     /// The first operations: accepts, and the wait for a signal.
     pub fn begin(&mut self) {
-        let Some(listeners) = &self.listeners else { return };
-        let accepts = listeners.sockets.iter().zip(0..).map(|((socket, _), index)| {
-            (Token { space: ACCEPT, index }, Op::Accept { listener: socket.clone() })
-        });
-        self.wanted.extend(accepts);
+        let count = self.listeners.as_ref().map_or(0, |listeners| listeners.sockets.len() as u64);
+        for index in 0..count {
+            self.accept(index);
+        }
         self.wait_for_signal();
     }
 
@@ -130,7 +130,7 @@ impl Core {
             self.broker.next_deadline_us(),
             self.broker.next_seal_us(),
             self.agent_output.wake_at_us,
-            self.accept_again_us,
+            self.accept_again.iter().map(|(at, _)| *at).min(),
             self.drain.deadline_us(),
         ];
         deadlines.into_iter().flatten().min()
@@ -191,9 +191,9 @@ impl Core {
             self.agent_output.wake_at_us = None;
             self.with_agent(now, |agent, cx| agent.on_time(cx));
         }
-        if self.accept_again_us.is_some_and(|at| at <= now.monotonic_us) {
-            self.accept_again_us = None;
-            self.accept_all();
+        while let Some(place) = self.accept_again.iter().position(|(at, _)| *at <= now.monotonic_us) {
+            let (_, index) = self.accept_again.swap_remove(place);
+            self.accept(index);
         }
     }
 
@@ -279,13 +279,20 @@ impl Core {
         self.requests.extend(requests);
     }
 
+    /// Waits for the next connection of a listener.
+    fn accept(&mut self, index: u64) {
+        let listener = self.listeners.as_ref().and_then(|listeners| listeners.sockets.get(index as usize));
+        if let Some((listener, _)) = listener {
+            self.wanted.push((Token { space: ACCEPT, index }, Op::Accept { listener: listener.clone() }));
+        }
+    }
+
     fn accepted(&mut self, index: u64, accepted: Option<Done>, now: Now) {
-        let Some(listeners) = &self.listeners else { return };
-        let Some((listener, protocol)) = listeners.sockets.get(index as usize).cloned() else { return };
+        let listener = self.listeners.as_ref().and_then(|listeners| listeners.sockets.get(index as usize));
+        let Some(protocol) = listener.map(|(_, protocol)| *protocol) else { return };
         let Some(Done::Accepted(socket, peer)) = accepted else {
             // Most likely too many open files; there is no use in trying again at once.
-            self.accept_again_us = Some(now.monotonic_us + ACCEPT_AGAIN_US);
-            return;
+            return self.accept_again.push((now.monotonic_us + ACCEPT_AGAIN_US, index));
         };
         let core = self.next_core;
         self.next_core = (self.next_core + 1) % self.cores;
@@ -294,14 +301,7 @@ impl Core {
         } else {
             self.post.send(core, Mail::Connection { socket, peer, protocol });
         }
-        self.wanted.push((Token { space: ACCEPT, index }, Op::Accept { listener }));
-    }
-
-    fn accept_all(&mut self) {
-        let Some(listeners) = &self.listeners else { return };
-        for ((socket, _), index) in listeners.sockets.iter().zip(0..) {
-            self.wanted.push((Token { space: ACCEPT, index }, Op::Accept { listener: socket.clone() }));
-        }
+        self.accept(index);
     }
 
     fn wait_for_signal(&mut self) {

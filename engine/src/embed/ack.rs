@@ -1,0 +1,128 @@
+//! The answer that is still to come, for a caller on any thread: to be waited for, awaited, or called back with.
+//!
+//! In: the answer, once, from the shard's thread. Out: the same to whoever holds the [`Ack`]. Never: loses it; a
+//! shard that goes away without answering gives [`EngineError::Closed`].
+//!
+//! ```text
+//!   waiting ──answer──> done ──wait, poll──> taken
+//!      └─ with a callback ──answer──> the callback is called on the shard's thread
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::EngineError;
+
+type Answer<T> = Result<T, EngineError>;
+type Callback<T> = Box<dyn FnOnce(Answer<T>) + Send>;
+
+enum State<T> {
+    Waiting(Option<Waker>),
+    Callback(Callback<T>),
+    Done(Answer<T>),
+    Taken,
+}
+
+struct Slot<T> {
+    state: Mutex<State<T>>,
+    done: Condvar,
+}
+
+impl<T> Slot<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer to come. Dropping it does not take the request back.
+#[must_use = "a request is durable only when its answer says so"]
+pub struct Ack<T>(Arc<Slot<T>>);
+
+impl<T> Ack<T> {
+    /// Blocks the calling thread until the answer is there.
+    pub fn wait(self) -> Answer<T> {
+        let mut state = self.0.state();
+        loop {
+            match std::mem::replace(&mut *state, State::Taken) {
+                State::Done(answer) => return answer,
+                other => *state = other,
+            }
+            state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Has `callback` called with the answer: at once if it is there, or else on the shard's thread, which must
+    /// not be held up.
+    pub fn on_done(self, callback: impl FnOnce(Answer<T>) + Send + 'static) {
+        let mut state = self.0.state();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Done(answer) => {
+                drop(state);
+                callback(answer);
+            }
+            _ => *state = State::Callback(Box::new(callback)),
+        }
+    }
+}
+
+impl<T> Future for Ack<T> {
+    type Output = Answer<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer<T>> {
+        let mut state = self.0.state();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Done(answer) => Poll::Ready(answer),
+            _ => {
+                *state = State::Waiting(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The shard's end: answers once, at the latest when it is dropped.
+pub(super) struct Completer<T>(Option<Arc<Slot<T>>>);
+
+impl<T> Completer<T> {
+    /// A pair that belongs together.
+    pub(super) fn new() -> (Completer<T>, Ack<T>) {
+        let slot = Arc::new(Slot { state: Mutex::new(State::Waiting(None)), done: Condvar::new() });
+        (Completer(Some(slot.clone())), Ack(slot))
+    }
+
+    pub(super) fn complete(mut self, answer: Answer<T>) {
+        if let Some(slot) = self.0.take() {
+            finish(&slot, answer);
+        }
+    }
+}
+
+impl<T> Drop for Completer<T> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            finish(&slot, Err(EngineError::Closed));
+        }
+    }
+}
+
+fn finish<T>(slot: &Slot<T>, answer: Answer<T>) {
+    let mut state = slot.state();
+    match std::mem::replace(&mut *state, State::Taken) {
+        State::Callback(callback) => {
+            drop(state);
+            callback(answer);
+        }
+        State::Waiting(waker) => {
+            *state = State::Done(answer);
+            drop(state);
+            slot.done.notify_one();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+        State::Done(_) | State::Taken => unreachable!("an answer is given once"),
+    }
+}

@@ -1,0 +1,87 @@
+//! Retention: topics that keep their records for a time, or up to a size.
+//!
+//! In: the settings `retention.ms` and `retention.bytes` of each topic, the time. Out: trims of the logs of this
+//! core, as often as [`LOOK_EVERY_US`] while any topic asks for it. Never: touches a queue, whose settlements
+//! say what it keeps.
+
+use std::collections::BTreeMap;
+
+use ringmain_engine::partition::Keep;
+use ringmain_engine::types::Now;
+
+use super::Broker;
+use super::catalog::{Topic, shard_of};
+
+/// How often logs are looked at.
+const LOOK_EVERY_US: u64 = 10_000_000;
+
+/// When to look next; `None`: no topic asks for it.
+#[derive(Debug, Default)]
+pub struct Retention {
+    look_at_us: Option<u64>,
+}
+
+impl Retention {
+    /// When [`Broker::expire_retention`] has something to do.
+    pub fn next_deadline_us(&self) -> Option<u64> {
+        self.look_at_us
+    }
+}
+
+/// What a topic with these settings keeps; `None`: everything.
+fn keep_of(configs: &BTreeMap<String, String>, now: Now) -> Option<Keep> {
+    // -1, or no such setting: no bound.
+    let bound = |name: &str| configs.get(name)?.parse::<u64>().ok();
+    let since_ms = bound("retention.ms").map(|age_ms| now.wall_ms.saturating_sub_unsigned(age_ms));
+    let bytes_max = bound("retention.bytes");
+    (since_ms.is_some() || bytes_max.is_some()).then_some(Keep { since_ms, bytes_max })
+}
+
+fn is_bounded(topic: &Topic) -> bool {
+    topic.queue.as_ref().is_none_or(|queue| queue.stream) && keep_of(&topic.configs, Now::default()).is_some()
+}
+
+impl Broker {
+    /// A topic was made or its settings changed: it may be the first that asks for retention.
+    pub(super) fn note_retention(&mut self, topic: &Topic) {
+        if is_bounded(topic) && self.retention.look_at_us.is_none() {
+            self.retention.look_at_us = Some(self.now.monotonic_us + LOOK_EVERY_US);
+        }
+    }
+
+    /// Drops what the topics no longer keep, when it is time to look.
+    pub(super) fn expire_retention(&mut self, now: Now) {
+        if self.retention.look_at_us.is_none_or(|at| now.monotonic_us < at) {
+            return;
+        }
+        let mut any = false;
+        for topic in self.catalog.topics().filter(|topic| is_bounded(topic)) {
+            any = true;
+            let Some(keep) = keep_of(&topic.configs, now) else { continue };
+            for log in topic.partitions.iter().filter(|log| shard_of(**log, self.settings.cores) == self.core)
+            {
+                self.shard.trim_to_fit(*log, keep);
+            }
+        }
+        self.retention.look_at_us = any.then_some(now.monotonic_us + LOOK_EVERY_US);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_keeps_what_its_settings_say() {
+        let now = Now { monotonic_us: 0, wall_ms: 10_000 };
+        let keep = |settings: &[(&str, &str)]| {
+            let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            keep_of(&settings.collect(), now)
+        };
+        assert_eq!(keep(&[]), None);
+        assert_eq!(keep(&[("retention.ms", "-1"), ("retention.bytes", "-1")]), None);
+        assert_eq!(keep(&[("retention.ms", "1000")]), Some(Keep { since_ms: Some(9000), bytes_max: None }));
+        let both = keep(&[("retention.ms", "99999"), ("retention.bytes", "5")]);
+        assert_eq!(both, Some(Keep { since_ms: Some(-89_999), bytes_max: Some(5) }));
+    }
+}
