@@ -1,18 +1,21 @@
 //! A broker of our own for the length of a measurement.
 //!
-//! In: the directory its data goes below. Out: its Kafka address. Never: outlives this process's interest in it;
+//! In: the directory its data goes below. Out: its addresses. Never: outlives this process's interest in it;
 //! leaves its data behind.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::compare::process::Group;
 use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::scratch::Scratch;
 
 /// How long the broker may take until it says that it is ready.
 const START: Duration = Duration::from_secs(60);
@@ -24,19 +27,9 @@ const READY: &str = "ringmain ready ";
 pub struct Broker {
     child: Child,
     target: String,
+    amqp: String,
     /// Declared last: removed when the process is gone.
     _data: Scratch,
-}
-
-/// A directory that is removed with all it holds.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("ringmain-bench: {} is left behind: {error}", self.0.display());
-        }
-    }
 }
 
 impl Broker {
@@ -51,22 +44,21 @@ impl Broker {
             let hint = "build it with `cargo build --release`, or name a running broker with --target";
             return Err(Failure::Broker(format!("there is no broker at {program}: {hint}")));
         }
-        let data = Scratch(dir.join(format!("ringmain-bench-{}", std::process::id())));
-        fs::create_dir(&data.0).map_err(Failure::disk("create", &data.0))?;
-        let log_path = data.0.join("serve.log");
+        let data = Scratch::create(dir)?;
+        let log_path = data.path().join("serve.log");
         let log = File::create(&log_path).map_err(Failure::disk("create", &log_path))?;
         let mut command = Command::new(&program);
-        command.arg("serve").arg("--data-dir").arg(data.0.join("data"));
+        command.arg("serve").arg("--data-dir").arg(data.path().join("data"));
         for listener in ["--kafka", "--amqp", "--admin"] {
             command.args([listener, "127.0.0.1:0"]);
         }
         if let Some(cores) = cores {
             command.args(["--cores", &cores.answering_list()]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let child = command.spawn().map_err(Failure::disk("start", &program))?;
-        let mut broker = Broker { child, target: String::new(), _data: data };
-        broker.target = broker.wait_until_ready(&log_path, interrupt)?;
+        let mut broker = Broker { child, target: String::new(), amqp: String::new(), _data: data };
+        (broker.target, broker.amqp) = broker.wait_until_ready(&log_path, interrupt)?;
         Ok(broker)
     }
 
@@ -75,7 +67,17 @@ impl Broker {
         &self.target
     }
 
-    fn wait_until_ready(&mut self, log: &Path, interrupt: &Interrupt) -> Result<String, Failure> {
+    /// `HOST:PORT` of its AMQP listener.
+    pub fn amqp(&self) -> &str {
+        &self.amqp
+    }
+
+    /// Its processes.
+    pub fn group(&self) -> Group {
+        Group(self.child.id())
+    }
+
+    fn wait_until_ready(&mut self, log: &Path, interrupt: &Interrupt) -> Result<(String, String), Failure> {
         let Some(output) = self.child.stdout.take() else { unreachable!("its output is piped") };
         let (ready, lines) = mpsc::channel();
         std::thread::spawn(move || watch(output, &ready));
@@ -83,7 +85,7 @@ impl Broker {
         while since.elapsed() < START {
             interrupt.check()?;
             match lines.recv_timeout(STEP) {
-                Ok(target) => return Ok(target),
+                Ok(targets) => return Ok(targets),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed("it ended", log)),
             }
@@ -101,19 +103,19 @@ impl Drop for Broker {
 }
 
 /// Reads the broker's output to its end, so that it never blocks on a full pipe.
-fn watch(output: ChildStdout, ready: &mpsc::Sender<String>) {
+fn watch(output: ChildStdout, ready: &mpsc::Sender<(String, String)>) {
     let mut output = BufReader::new(output);
     let mut line = String::new();
     while output.read_line(&mut line).is_ok_and(|count| count > 0) {
-        if let Some(target) = kafka_of(&line) {
-            let _ = ready.send(target.to_owned());
+        if let (Some(kafka), Some(amqp)) = (listener_of(&line, "kafka="), listener_of(&line, "amqp=")) {
+            let _ = ready.send((kafka.to_owned(), amqp.to_owned()));
         }
         line.clear();
     }
 }
 
-fn kafka_of(line: &str) -> Option<&str> {
-    line.strip_prefix(READY)?.split_whitespace().find_map(|word| word.strip_prefix("kafka="))
+fn listener_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.strip_prefix(READY)?.split_whitespace().find_map(|word| word.strip_prefix(name))
 }
 
 /// The last words of the broker, which say more than its exit code.
@@ -133,7 +135,8 @@ mod tests {
     #[test]
     fn the_ready_line_names_the_port() {
         let line = "ringmain ready kafka=127.0.0.1:4711 amqp=127.0.0.1:1 admin=127.0.0.1:2 data=d cores=2\n";
-        assert_eq!(kafka_of(line), Some("127.0.0.1:4711"));
-        assert_eq!(kafka_of("kafka=127.0.0.1:4711"), None);
+        assert_eq!(listener_of(line, "kafka="), Some("127.0.0.1:4711"));
+        assert_eq!(listener_of(line, "amqp="), Some("127.0.0.1:1"));
+        assert_eq!(listener_of("kafka=127.0.0.1:4711", "kafka="), None);
     }
 }

@@ -13,8 +13,8 @@ use crate::failure::Failure;
 use crate::histogram::{Latencies, median};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
+use crate::output;
 use crate::raw::ring::{Appender, Blocks, Durable};
-use crate::report;
 
 /// Bytes of an append, and appends per round: enough for a p99, few enough for a small disk.
 const SIZES: [(usize, u64); 3] = [(4 << 10, 4000), (64 << 10, 1000), (1 << 20, 200)];
@@ -36,9 +36,9 @@ struct Cell {
 
 /// Measures all combinations, interleaved, `rounds` times.
 pub fn run(args: &JournalWrite, interrupt: &Interrupt) -> Result<(), Failure> {
-    report::check(args.json.as_deref())?;
+    output::check(args.json.as_deref())?;
     let machine = Machine::at(&args.dir)?;
-    report::print(&machine.lines())?;
+    output::print(&machine.lines())?;
     if let Some(cores) = Cores::choose() {
         // A journal's ring belongs to one core as well.
         cores.pin_answering();
@@ -49,8 +49,13 @@ pub fn run(args: &JournalWrite, interrupt: &Interrupt) -> Result<(), Failure> {
             cell.measure(args, interrupt)?;
         }
     }
-    report::print(&table(&cells))?;
-    report::save(args.json.as_deref(), &machine, Value::Array(cells.iter().map(Cell::json).collect()))
+    output::print(&table(&cells))?;
+    output::save(
+        args.json.as_deref(),
+        &machine,
+        "journal-write",
+        Value::Array(cells.iter().map(Cell::json).collect()),
+    )
 }
 
 fn cells() -> Vec<Cell> {

@@ -22,6 +22,7 @@ pub struct Machine {
     mount: Mount,
     write_cache: String,
     fua: String,
+    queue: Option<PathBuf>,
 }
 
 /// The line of `/proc/self/mountinfo` that holds a directory.
@@ -68,7 +69,32 @@ impl Machine {
             write_cache: fact("write_cache"),
             fua: fact("fua"),
             mount,
+            queue,
         }
+    }
+
+    /// `write back`, `write through` or `unknown`.
+    pub fn write_cache(&self) -> &str {
+        &self.write_cache
+    }
+
+    /// `1`, `0` or `unknown`.
+    pub fn fua(&self) -> &str {
+        &self.fua
+    }
+
+    /// Programs that wanted to run in the last minute before the measurement.
+    pub fn load(&self) -> Option<f64> {
+        self.load.split(' ').next()?.parse().ok()
+    }
+
+    pub fn cores_count(&self) -> usize {
+        self.cores_count
+    }
+
+    /// Where the kernel shows the settings of the device's queue.
+    pub fn queue(&self) -> Option<&Path> {
+        self.queue.as_deref()
     }
 
     /// For people.

@@ -5,17 +5,23 @@
 
 mod args;
 mod broker;
+mod compare;
 mod cores;
+mod engine;
 mod failure;
+mod floor;
 mod histogram;
 mod interrupt;
 mod journal_write;
-mod kafka;
 mod load;
 mod machine;
+mod output;
+mod probe;
 mod produce_latency;
 mod raw;
 mod report;
+mod scratch;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -37,8 +43,14 @@ fn run() -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
+        Some(("probe", found)) => probe::run(&found.into(), &interrupt),
+        Some(("compare", found)) => compare::run(&found.into(), &interrupt),
+        Some(("report", found)) => report::run(&found.into()),
+        Some(("engine", found)) => engine::run(&found.into(), &interrupt),
+        Some(("floor", found)) => floor::run(&found.into(), &interrupt),
         Some(("load", found)) => match found.subcommand() {
-            Some(("produce", found)) => load::run(&found.into(), &interrupt),
+            Some(("produce", found)) => load::produce(&found.into(), &interrupt),
+            Some(("consume", found)) => load::consume(&found.into(), &interrupt),
             _ => Err(Failure::Usage("load needs a subcommand".to_owned())),
         },
         _ => Err(Failure::Usage("a subcommand is needed".to_owned())),

@@ -17,11 +17,11 @@ use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::histogram::{Latencies, median};
 use crate::interrupt::Interrupt;
-use crate::kafka::{self, Connection, Topic};
 use crate::machine::Machine;
+use crate::output;
 use crate::raw::ring::{Appender, BLOCK_BYTES, Blocks, Durable};
 use crate::raw::tcp::PingPong;
-use crate::report;
+use crate::wire::kafka::{self, Connection, Topic};
 
 /// The file the raw write goes round in, as large as one journal file.
 const FILE_BYTES: u64 = 64 << 20;
@@ -60,7 +60,7 @@ impl Round {
 
 /// Measures `rounds` rounds and prints each and their medians.
 pub fn run(args: &ProduceLatency, interrupt: &Interrupt) -> Result<(), Failure> {
-    report::check(args.json.as_deref())?;
+    output::check(args.json.as_deref())?;
     let machine = Machine::at(&args.dir)?;
     let cores = Cores::choose();
     let own = match &args.target {
@@ -79,7 +79,7 @@ pub fn run(args: &ProduceLatency, interrupt: &Interrupt) -> Result<(), Failure> 
 
     let placing = cores.map_or_else(|| "not pinned".to_owned(), |cores| cores.line());
     let broker = if own.is_some() { "pinned as said" } else { "where its owner put it" };
-    report::print(&format!(
+    output::print(&format!(
         "{}cores        {placing}\nbroker       {target}, {broker}\n\n{}",
         machine.lines(),
         heading()
@@ -92,11 +92,16 @@ pub fn run(args: &ProduceLatency, interrupt: &Interrupt) -> Result<(), Failure> 
             round_trip: timed(time, interrupt, || ping_pong.round_trip())?,
             produce: timed(time, interrupt, || producer.produce())?,
         };
-        report::print(&line(&number.to_string(), &[&round]))?;
+        output::print(&line(&number.to_string(), &[&round]))?;
         rounds.push(round);
     }
-    report::print(&line("median", &rounds.iter().collect::<Vec<_>>()))?;
-    report::save(args.json.as_deref(), &machine, Value::Array(rounds.iter().map(Round::json).collect()))
+    output::print(&line("median", &rounds.iter().collect::<Vec<_>>()))?;
+    output::save(
+        args.json.as_deref(),
+        &machine,
+        "produce-latency",
+        Value::Array(rounds.iter().map(Round::json).collect()),
+    )
 }
 
 /// Writes from a thread on the answering core, where a broker writes too, with a ring of its own.

@@ -77,8 +77,8 @@ pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// Producers one log remembers; beyond it the one that wrote least recently is forgotten.
 pub const PRODUCERS_MAX: usize = 10_000;
 
-/// Logs one shard holds.
-pub const LOGS_MAX: usize = 200_000;
+/// Logs one shard holds. The owner keeps to it: a log beyond it is not made.
+pub const LOGS_MAX: usize = 400_000;
 
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -50,7 +50,7 @@ mod planted {
         missed
     }
 
-    /// The first line of a failure.
+    /// The failure with the lowest seed.
     fn first_seed(name: &str) -> Result<String, String> {
         let program = std::env::current_exe().map_err(|error| format!(": {error}"))?;
         let count = SEEDS_MAX.to_string();
@@ -59,7 +59,9 @@ mod planted {
             .output()
             .map_err(|error| format!(": {error}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text.lines().find(|line| line.starts_with("seed "));
+        let number =
+            |line: &&str| -> Option<u64> { line.strip_prefix("seed ")?.split(':').next()?.parse().ok() };
+        let line = text.lines().filter(|line| number(line).is_some()).min_by_key(number);
         match line {
             Some(line) if !output.status.success() => Ok(line.to_string()),
             _ => Err(format!(": {}", text.lines().last().unwrap_or_default())),

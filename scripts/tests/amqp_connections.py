@@ -1,4 +1,8 @@
 """Connections: log-in, names made by the server, exclusive and auto-delete queues, heartbeats, channels."""
+import select
+import socket
+import struct
+
 import pika
 
 from broker import host_and_port, until
@@ -57,7 +61,7 @@ def test_auto_delete_queues_end_with_their_last_consumer(amqp):
         channel.basic_cancel(first)
         assert exists(watcher, name), "one consumer is left"
         channel.basic_cancel(second)
-        until(lambda: not exists(watcher, name), 10, "the queue is gone")
+        assert not exists(watcher, name), "the queue is gone when its last consumer is"
     watcher.close()
 
 
@@ -84,3 +88,34 @@ def test_channels_are_independent(amqp):
     reopened = connection.channel(channel_number=7)
     assert reopened.queue_declare(name, passive=True).method.message_count == 0
     connection.close()
+
+
+def test_a_peer_that_says_goodbye_and_still_writes_reads_the_answer(amqp):
+    host, port = host_and_port(amqp)
+
+    def method(channel, class_id, method_id, arguments=b""):
+        payload = struct.pack(">HH", class_id, method_id) + arguments
+        return struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce"
+
+    with socket.create_connection((host, port), timeout=10) as peer:
+        stream = peer.makefile("rb")
+
+        def read():
+            _, _, size = struct.unpack(">BHI", stream.read(7))
+            payload = stream.read(size + 1)
+            return struct.unpack(">HH", payload[:4])
+
+        peer.sendall(b"AMQP\x00\x00\x09\x01")
+        assert read() == (10, 10)
+        login = b"\x00guest\x00guest"
+        peer.sendall(method(0, 10, 11, struct.pack(">I", 0) + b"\x05PLAIN" + struct.pack(">I", len(login)) + login + b"\x05en_US"))
+        assert read() == (10, 30)
+        peer.sendall(method(0, 10, 31, struct.pack(">HIH", 10, 131072, 0)) + method(0, 10, 40, b"\x01/\x00\x00"))
+        assert read() == (10, 41)
+        peer.sendall(method(1, 20, 10, b"\x00"))
+        assert read() == (20, 11)
+        peer.sendall(method(0, 10, 50, struct.pack(">HBHH", 200, 0, 0, 0)))
+        until(lambda: select.select([peer], [], [], 0)[0], 10, "the answer has come")
+        for _ in range(3):  # a socket that the broker had closed would be reset by the first, and the answer lost
+            peer.sendall(method(1, 20, 20, b"\x01"))
+        assert read() == (10, 51)

@@ -142,6 +142,28 @@ def test_prefetch_bounds_what_is_in_flight(amqp):
         assert drain(channel, name) == ["0", "1", "2"]
 
 
+def test_a_limit_for_the_channel_spans_its_consumers(amqp):
+    with Amqp(amqp) as channel:
+        names = [queue(channel) for _ in range(2)]
+        for name in names:
+            for n in range(3):
+                publish(channel, name, str(n))
+        worker = connect(amqp)
+        ch = worker.channel()
+        ch.basic_qos(prefetch_count=2, global_qos=True)
+        held, done = [], 0
+        for name in names:
+            ch.basic_consume(name, lambda _, method, *__: held.append(method.delivery_tag))
+        while done < 6:
+            until(lambda: worker.process_data_events(0.05) or len(held) >= min(2, 6 - done), 10, "as many as there may be")
+            worker.process_data_events(0.2)
+            assert len(held) == min(2, 6 - done), held
+            ch.basic_ack(held.pop(0))
+            done += 1
+        worker.close()
+        assert [ready(channel, name) for name in names] == [0, 0]
+
+
 def test_unacknowledged_deliveries_survive_cancel(amqp):
     with Amqp(amqp) as channel:
         name, got = queue(channel), []

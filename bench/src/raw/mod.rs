@@ -1,4 +1,6 @@
 //! The machine without the broker: what a durable write and a round trip cost at least.
 
+pub mod device;
+pub mod file;
 pub mod ring;
 pub mod tcp;

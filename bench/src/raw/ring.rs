@@ -1,18 +1,18 @@
 //! Durable appends to one file through one io_uring, one at a time: the floor under every durable answer.
 //!
 //! In: a directory, lengths, how to make a write durable. Out: the write, done. Never: more than one append in
-//! flight; a file that outlives the process (its name is removed as soon as it is open).
+//! flight; a file that outlives the process.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, opcode};
 
+use super::file;
 use crate::failure::Failure;
 
 /// Direct I/O is aligned to this, in memory and in the file.
@@ -39,6 +39,8 @@ pub enum Durable {
     WithWrite,
     /// A linked fdatasync behind the write.
     AfterWrite,
+    /// `fdatasync(2)` once the write has completed.
+    ThenCall,
 }
 
 #[derive(Clone, Copy)]
@@ -59,12 +61,12 @@ pub struct Appender {
 impl Appender {
     /// A nameless file of `bytes` in `dir`, for appends of at most `append_bytes` (a multiple of [`BLOCK_BYTES`]).
     pub fn create(dir: &Path, blocks: Blocks, bytes: u64, append_bytes: usize) -> Result<Appender, Failure> {
-        let path = dir.join(format!(".ringmain-bench-{}", std::process::id()));
         let ring =
             IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8).map_err(|source| {
                 Failure::Kernel { doing: "set up io_uring (is it allowed here?)", source }
             })?;
-        let file = open(&path)?;
+        let file = file::nameless(dir)?;
+        let path = dir.to_owned();
         let memory = vec![Block([0x5a; BLOCK_BYTES]); append_bytes.max(FILL_BYTES) / BLOCK_BYTES];
         let mut appender = Appender { ring, file, path, memory, position: 0, bytes };
         appender.prepare(blocks)?;
@@ -77,7 +79,7 @@ impl Appender {
         if self.position + length as u64 > self.bytes {
             self.position = 0;
         }
-        self.write(length, durable).map_err(Failure::disk("write", &self.path))?;
+        self.write(length, durable).map_err(Failure::disk("write to a file in", &self.path))?;
         self.position += length as u64;
         Ok(())
     }
@@ -87,7 +89,7 @@ impl Appender {
             Blocks::Growing => {}
             Blocks::Reserved => {
                 let reserve = opcode::Fallocate::new(self.fd(), self.bytes).build();
-                self.submit(&[reserve], &[0]).map_err(Failure::disk("reserve space for", &self.path))?;
+                self.submit(&[reserve], &[0]).map_err(Failure::disk("reserve space in", &self.path))?;
             }
             Blocks::Written => {
                 while self.position < self.bytes {
@@ -97,7 +99,7 @@ impl Appender {
                 self.position = 0;
             }
         }
-        self.file.sync_all().map_err(Failure::disk("sync", &self.path))
+        self.file.sync_all().map_err(Failure::disk("sync a file in", &self.path))
     }
 
     fn fd(&self) -> Fd {
@@ -114,6 +116,10 @@ impl Appender {
             Durable::AfterWrite => {
                 let sync = opcode::Fsync::new(self.fd()).flags(FsyncFlags::DATASYNC).build();
                 self.submit(&[write.build().flags(Flags::IO_LINK), sync], &[expected, 0])
+            }
+            Durable::ThenCall => {
+                self.submit(&[write.build()], &[expected])?;
+                self.file.sync_data()
             }
         }
     }
@@ -153,23 +159,6 @@ fn judge(result: i32, wanted: i32) -> io::Result<()> {
         // A direct write is cut short only where space ends.
         _ => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
     }
-}
-
-fn open(path: &Path) -> Result<File, Failure> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true).custom_flags(libc::O_DIRECT);
-    let opened = options.open(path);
-    if let Err(error) = &opened
-        && error.raw_os_error() == Some(libc::EINVAL)
-    {
-        // The kernel creates the name before the file system refuses the flag.
-        let _ = std::fs::remove_file(path);
-        let reason = "its file system does not take direct I/O (O_DIRECT)".to_owned();
-        return Err(Failure::Unfit { path: path.parent().unwrap_or(path).to_owned(), reason });
-    }
-    let file = opened.map_err(Failure::disk("create", path))?;
-    std::fs::remove_file(path).map_err(Failure::disk("remove the name of", path))?;
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 pub mod buffer;
+pub mod descriptors;
 pub mod disk;
 pub mod driver;
 pub mod inspect;

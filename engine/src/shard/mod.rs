@@ -259,7 +259,8 @@ impl Shard {
     }
 
     /// Moves the log's start up to `start` (never down, never above what is durable). Durable with the next
-    /// frame; segments that end below it are removed.
+    /// frame, or with a checkpoint before it; segments that end below it are removed. So whatever makes the
+    /// records below superfluous must be durable already.
     pub fn trim(&mut self, log: LogId, start: Offset) {
         let partition = self.logs.get_mut(&log).filter(|partition| partition.deleted_in.is_none());
         let Some(partition) = partition.filter(|partition| partition.marks().start < start) else { return };
@@ -304,6 +305,7 @@ impl Shard {
         for base in partition.segments.drop_below(start, idle) {
             self.reader.forget_segment(log, base);
             let path = crate::segment::path(&self.place.directory, log, base);
+            self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
     }
@@ -311,10 +313,12 @@ impl Shard {
     fn remove_files_of(&mut self, partition: &Partition, sequence: u64) {
         for segment in partition.segments.list() {
             let path = crate::segment::path(&self.place.directory, partition.id, segment.base);
+            self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
         if partition.segments.has_directory {
             let path = crate::segment::directory(&self.place.directory, partition.id);
+            self.settler.forget(&path);
             self.checkpointer.remove_directory_after(sequence, path);
         }
     }

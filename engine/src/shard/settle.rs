@@ -10,7 +10,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Shard, Work};
 use crate::format::run::{self, RunPlace};
@@ -40,6 +40,12 @@ impl Settler {
 
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight == 0
+    }
+
+    /// What is to be removed needs no sync, and is not to be kept open for one.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.dirty_files.remove(path);
+        self.dirty_directories.remove(path);
     }
 
     /// Takes what a checkpoint must sync.
@@ -144,7 +150,7 @@ impl Shard {
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
         let Some(partition) = self.logs.get_mut(&job.log) else {
-            // Deleted meanwhile: take back what this step may have made.
+            // Deleted meanwhile: take back what this step may have made. That it failed does not matter.
             if let Step::Open { base } = job.step {
                 self.want(Work::Removal, Op::Remove { path: segment::path(&data, job.log, base) });
             }

@@ -187,6 +187,29 @@ fn a_deleted_log_is_gone_with_its_files() {
 }
 
 #[test]
+fn a_checkpoint_does_without_the_directories_of_logs_that_were_deleted() {
+    let scratch = Scratch::new("forget");
+    let mut rig = Rig::open(&scratch.0, 1);
+    for log in [LOG, OTHER] {
+        rig.shard(log).create(log);
+    }
+    for request in 0..20 {
+        rig.append(LOG, &vec![1; 100_000], request);
+    }
+    rig.settle();
+    rig.shard(LOG).delete(LOG);
+    rig.settle();
+    let before = rig.shards[0].counts().checkpoints;
+    for request in 0..300 {
+        rig.append(OTHER, &vec![1; 100_000], request);
+        rig.settle();
+    }
+    assert!(!segment::directory(&scratch.0, LOG).exists());
+    assert!(rig.shards[0].counts().checkpoints > before + 1);
+    assert_eq!(rig.read_all(OTHER, 0).len(), 300);
+}
+
+#[test]
 fn an_idempotent_batch_sent_again_is_answered_with_its_first_offset_also_after_a_restart() {
     use zerocopy::{FromBytes, byteorder::big_endian};
     let batch = |sequence: i32| {
@@ -345,4 +368,27 @@ fn a_second_process_is_refused() {
     let scratch = Scratch::new("lock");
     let _rig = Rig::open(&scratch.0, 1);
     assert!(matches!(open(&config(&scratch.0, 1)), Err(OpenError::InUse(_))));
+}
+
+#[test]
+fn a_checkpoint_does_without_what_was_deleted_since_the_last() {
+    let scratch = Scratch::new("deleted");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    rig.shard(OTHER).create(OTHER);
+    let value = vec![7; 100_000];
+    for request in 0..15 {
+        rig.append(LOG, &value, request);
+        rig.settle();
+    }
+    assert!(segment::directory(&scratch.0, LOG).exists());
+    assert_eq!(rig.shards[0].counts().checkpoints, 0);
+    rig.shard(LOG).delete(LOG);
+    for request in 15..60 {
+        rig.append(OTHER, &value, request);
+        rig.settle();
+    }
+    assert!(!segment::directory(&scratch.0, LOG).exists());
+    assert_eq!(rig.shards[0].failure(), None);
+    assert!(rig.shards[0].counts().checkpoints > 0);
 }

@@ -20,8 +20,8 @@ pub enum Kind {
 impl World {
     pub(super) fn choose_kind(&mut self) -> Kind {
         match self.prng.below(10) {
-            0..=4 => Kind::Crashes,
-            5..=7 => Kind::Errors,
+            0..=3 => Kind::Crashes,
+            4..=6 => Kind::Errors,
             _ => Kind::Rot,
         }
     }
@@ -85,8 +85,8 @@ impl World {
         };
         let (journals, segments, others) = (of(".journal"), of(".seg"), of("state/"));
         let mut choice = match self.prng.below(10) {
-            0..=4 => journals,
-            5..=7 => segments,
+            0..=3 => journals,
+            4..=7 => segments,
             8 => others,
             _ => of("superblock"),
         };

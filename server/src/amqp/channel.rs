@@ -23,6 +23,7 @@ use super::error::{AmqpError, Code};
 use super::link::{ChannelKey, Link, Purpose};
 use super::publish::{Incoming, Publish, Run};
 use super::settle::Unacked;
+use super::surplus::Surplus;
 use super::topology::{Change, DeclareExchange, DeclareQueue, DeleteQueue};
 use super::wire::frame::{Frame, Kind};
 use super::wire::method::Method;
@@ -96,9 +97,12 @@ pub struct Channel {
     /// Cancellations that were not answered yet.
     pub(super) cancels: u32,
     pub(super) unacked: Unacked,
+    pub(super) surplus: Surplus,
     pub(super) consumers: BTreeMap<ShortStr, u64>,
     /// Limit of unsettled deliveries for each new consumer; 0: none.
     pub(super) prefetch: u32,
+    /// Consumers whose queue is gone, to be named behind the reply to its deletion.
+    pub(super) gone: Vec<ShortStr>,
     /// The queue declared last, which an empty name means.
     pub(super) last_queue: String,
 }
@@ -118,8 +122,10 @@ impl Channel {
             appends: 0,
             cancels: 0,
             unacked: Unacked::default(),
+            surplus: Surplus::default(),
             consumers: BTreeMap::new(),
             prefetch: 0,
+            gone: Vec::new(),
             last_queue: String::new(),
         }
     }
@@ -363,7 +369,7 @@ impl Channel {
             (Step::CreateExchange(declare), Event::Catalog(result)) => {
                 self.exchange_created(*declare, result, link, cx)
             }
-            (Step::Change(change), Event::Catalog(result)) => self.changed(change, result, link, cx),
+            (Step::Change(change), Event::Catalog(result)) => self.changed(change, result, link),
             (Step::Get { queue, log, no_ack }, Event::Got(result)) => {
                 self.got(&queue, log, no_ack, result, link)
             }
@@ -383,6 +389,7 @@ impl Channel {
             }
         };
         done.map_err(|error| self.failure(error))?;
+        self.name_gone(link);
         self.run(link, cx)
     }
 
@@ -413,7 +420,13 @@ impl Channel {
     }
 
     /// A consumer has ended.
-    pub fn on_cancelled(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Result<(), Failure> {
+    pub fn on_cancelled(
+        &mut self,
+        consumer: u64,
+        link: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Failure> {
+        self.return_surplus(consumer, link);
         self.cancels = self.cancels.saturating_sub(1);
         self.run(link, cx)
     }
@@ -429,11 +442,10 @@ impl Channel {
         for (_, ticket) in std::mem::take(&mut self.consumers) {
             self.end_consumer(ticket, link, cx);
         }
-        for held in self.unacked.take_all() {
-            link.settlements.add(held, Outcome::Requeue);
-        }
+        self.requeue_all(link);
         self.line.clear();
         self.line_bytes = 0;
+        self.gone.clear();
         self.content = None;
     }
 }

@@ -39,7 +39,7 @@ struct Consume {
 }
 
 impl Channel {
-    /// `basic.qos`: for new consumers, or with `global` for the channel's present ones too.
+    /// `basic.qos`: for each new consumer, or with `global` for all of the channel together.
     pub(super) fn qos(
         &mut self,
         prefetch_size: u32,
@@ -51,13 +51,10 @@ impl Channel {
         if prefetch_size != 0 {
             return Err(AmqpError::not_implemented(format!("prefetch_size!=0 ({prefetch_size})")));
         }
-        self.prefetch = u32::from(prefetch_count);
-        if global {
-            for ticket in self.consumers.values() {
-                let Some(Subscribed { log, settles: true, .. }) = link.consumer(*ticket) else { continue };
-                let command = Command::SetLimit { log: *log, consumer: *ticket, limit: self.prefetch };
-                link.tell(command, cx);
-            }
+        let count = u32::from(prefetch_count);
+        match global {
+            true => self.limit_all(count, link, cx),
+            false => self.prefetch = count,
         }
         self.reply(Some(Method::BasicQosOk {}), link);
         Ok(())
@@ -98,17 +95,18 @@ impl Channel {
         let log = names::only_log(topic)?;
         let stream = is_stream(topic);
         if stream {
-            check_stream_consumer(&queue, no_ack, exclusive, self.prefetch)?;
+            check_stream_consumer(&queue, no_ack, exclusive, self.surplus.limit_of(self.prefetch))?;
         }
         let start = if stream { start_of(&arguments, cx.now.wall_ms)? } else { Start::Shared };
         let consumer = Consumer {
-            limit: if no_ack { 0 } else { self.prefetch },
+            limit: if no_ack { 0 } else { self.surplus.limit_of(self.prefetch) },
             settles: !no_ack,
             exclusive,
             priority: priority(&arguments)?,
             start,
         };
-        let subscribed = Subscribed { channel: self.key, tag: tag.clone(), log, settles: !no_ack, stream };
+        let (channel, prefetch) = (self.key, self.prefetch);
+        let subscribed = Subscribed { channel, tag: tag.clone(), log, settles: !no_ack, stream, prefetch };
         let ticket = link.ask(Purpose::Consumer(subscribed), Command::Subscribe { log, consumer }, cx);
         self.consumers.insert(tag.clone(), ticket);
         self.step = Some(Step::Subscribe(Subscription { ticket, tag, queue, nowait }));
@@ -167,36 +165,53 @@ impl Channel {
     pub fn on_consumer_gone(&mut self, consumer: &Subscribed, link: &mut Link) {
         let known = self.consumers.remove(&consumer.tag).is_some();
         if known && link.hears_cancel {
-            let method = Method::BasicCancel { consumer_tag: consumer.tag.clone(), nowait: true };
-            self.reply(Some(method), link);
+            self.gone.push(consumer.tag.clone());
+        }
+        // A channel that deletes the queue itself hears first that it is deleted.
+        if !matches!(self.step, Some(Step::Change(_))) {
+            self.name_gone(link);
+        }
+    }
+
+    /// Tells of consumers whose queues are gone.
+    pub(super) fn name_gone(&mut self, link: &mut Link) {
+        for consumer_tag in std::mem::take(&mut self.gone) {
+            self.reply(Some(Method::BasicCancel { consumer_tag, nowait: true }), link);
         }
     }
 
     /// Records for a consumer of this channel.
     pub fn on_deliver(&mut self, ticket: u64, deliveries: Vec<Delivery>, link: &mut Link) {
-        let Some(Subscribed { tag, log, settles, stream, .. }) = link.consumer(ticket).cloned() else {
-            return;
-        };
+        let Some(subscribed) = link.consumer(ticket).cloned() else { return };
         for delivery in deliveries {
-            let Delivery { offset, redelivered, .. } = delivery;
-            let mut message = Message::of_record(&delivery.record, delivery.timestamp_ms);
-            if stream {
-                message.add_stream_offset(offset);
+            if subscribed.settles && self.surplus.is_full(self.unacked.consumed()) {
+                self.surplus.push(ticket, subscribed.log, delivery);
+            } else {
+                self.deliver(ticket, &subscribed, delivery, link);
             }
-            let delivery_tag = match settles {
-                true => self.unacked.hold(Held { log, offset }),
-                false => self.unacked.pass(),
-            };
-            let method = Method::BasicDeliver {
-                consumer_tag: tag.clone(),
-                delivery_tag,
-                redelivered,
-                exchange: message.exchange,
-                routing_key: message.routing_key,
-            };
-            link.content(self.key.number, &method, &message.properties, &message.body);
-            link.outbox.delivered(log, ticket);
         }
+    }
+
+    /// Writes one record to a consumer.
+    pub(super) fn deliver(&mut self, ticket: u64, to: &Subscribed, delivery: Delivery, link: &mut Link) {
+        let Delivery { offset, redelivered, .. } = delivery;
+        let mut message = Message::of_record(&delivery.record, delivery.timestamp_ms);
+        if to.stream {
+            message.add_stream_offset(offset);
+        }
+        let delivery_tag = match to.settles {
+            true => self.unacked.hold(Held { log: to.log, offset, consumed: true }),
+            false => self.unacked.pass(),
+        };
+        let method = Method::BasicDeliver {
+            consumer_tag: to.tag.clone(),
+            delivery_tag,
+            redelivered,
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+        };
+        link.content(self.key.number, &method, &message.properties, &message.body);
+        link.outbox.delivered(to.log, ticket);
     }
 
     /// `basic.get`.
@@ -236,7 +251,7 @@ impl Channel {
         let message = Message::of_record(&delivery.record, delivery.timestamp_ms);
         let delivery_tag = match no_ack {
             true => self.unacked.pass(),
-            false => self.unacked.hold(Held { log, offset }),
+            false => self.unacked.hold(Held { log, offset, consumed: false }),
         };
         let method = Method::BasicGetOk {
             delivery_tag,

@@ -120,6 +120,7 @@ impl AmqpError {
     pub fn from_wire(error: WireError) -> AmqpError {
         let code = match error.reply_code() {
             502 => Code::SyntaxError,
+            505 => Code::UnexpectedFrame,
             540 => Code::NotImplemented,
             _ => Code::FrameError,
         };

@@ -49,6 +49,12 @@ impl Heartbeat {
         self.deadline_us = Some(now_us + PATIENCE_US);
     }
 
+    /// All is said: no more heartbeats, and the peer must be gone within [`PATIENCE_US`].
+    pub fn part(&mut self, now_us: u64) {
+        self.interval_us = 0;
+        self.expect_answer(now_us);
+    }
+
     /// The peer answered.
     pub fn answered(&mut self) {
         self.deadline_us = None;

@@ -56,6 +56,8 @@ pub struct Subscribed {
     pub settles: bool,
     /// Read by offset.
     pub stream: bool,
+    /// Its own limit of unsettled deliveries; 0: none.
+    pub prefetch: u32,
 }
 
 /// The connection that an exclusive queue belongs to.

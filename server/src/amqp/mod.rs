@@ -24,6 +24,7 @@ mod queue_arguments;
 mod session;
 mod settle;
 mod stream_offset;
+mod surplus;
 mod topology;
 
 #[cfg(test)]

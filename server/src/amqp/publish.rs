@@ -18,6 +18,7 @@ use super::message::{self, Message};
 use super::wire::method::Method;
 use super::wire::primitive::{ShortBytes, ShortStr};
 use super::wire::properties::{ContentHeader, Properties};
+use super::wire::table::Value;
 use crate::broker::context::Context;
 
 /// A batch takes no further message that would make it longer than this, so that messages which are small enough for a
@@ -173,6 +174,12 @@ fn check(message: &Message, cx: &Context<'_>) -> Result<(), AmqpError> {
     if exchange.internal {
         let name = &exchange.name;
         return Err(AmqpError::refused(format!("cannot publish to internal exchange '{name}' in vhost '/'")));
+    }
+    let headers = message.properties.headers();
+    for name in ["CC", "BCC"] {
+        if headers.get(name).is_some_and(|value| !matches!(value, Value::Array(_))) {
+            return Err(AmqpError::precondition(format!("invalid header '{name}': not an array")));
+        }
     }
     let view = message.properties.view();
     if message::expiration_ms(&view).is_err() {

@@ -4,8 +4,9 @@
 //! a connection whose peer broke the rules.
 //!
 //! ```text
-//!   Header -> Start -> Tune -> Open -> Running --connection.close--> Leaving --all given back--> Over
+//!   Header -> Start -> Tune -> Open -> Running --connection.close--> Leaving --all given back--> Parting
 //!                 any of these --error--> Refused --close-ok, or no patience left--> Over
+//!                                         Parting --the peer hangs up, or no patience left--> Over
 //! ```
 
 use std::collections::BTreeMap;
@@ -48,6 +49,9 @@ enum Stage {
     Leaving,
     /// The broker closes; only the peer's agreement is waited for.
     Refused,
+    /// The peer's close was answered. Some peers still send what they had queued on other channels; a socket
+    /// closed under them would lose them the answer.
+    Parting,
     Over,
 }
 
@@ -98,7 +102,7 @@ impl Session {
         if self.stage == Stage::Header {
             self.on_protocol_header(input, cx);
         }
-        while !matches!(self.stage, Stage::Header | Stage::Over) {
+        while !matches!(self.stage, Stage::Header | Stage::Parting | Stage::Over) {
             match frame::take_frame(input, self.input_frame_bytes_max) {
                 Ok(Some(frame)) => self.on_frame(frame, cx),
                 Ok(None) => break,
@@ -110,7 +114,7 @@ impl Session {
                 }
             }
         }
-        if self.stage == Stage::Over {
+        if matches!(self.stage, Stage::Parting | Stage::Over) {
             input.clear();
         }
         self.input_left = input.len();
@@ -199,7 +203,7 @@ impl Session {
             (number, _) => match self.stage {
                 Stage::Running => self.on_channel_frame(number, frame, cx),
                 // What is sent after a close is not read.
-                Stage::Leaving | Stage::Refused => {}
+                Stage::Leaving | Stage::Refused | Stage::Parting => {}
                 _ => {
                     let detail = format!("frame on channel {number} before the connection is open");
                     self.refuse(&AmqpError::new(Code::ChannelError, detail), (0, 0), cx);
@@ -213,10 +217,7 @@ impl Session {
         if self.stage == Stage::Refused {
             match decoded {
                 Ok(Method::ConnectionCloseOk {}) => self.end(cx),
-                Ok(Method::ConnectionClose { .. }) => {
-                    self.link.method(0, &Method::ConnectionCloseOk {});
-                    self.end(cx);
-                }
+                Ok(Method::ConnectionClose { .. }) => self.part(cx),
                 _ => {}
             }
             return;
@@ -267,8 +268,7 @@ impl Session {
             }
             (Stage::Leaving, _) => Ok(()),
             (_, Method::ConnectionClose { .. }) => {
-                self.link.method(0, &Method::ConnectionCloseOk {});
-                self.end(cx);
+                self.part(cx);
                 Ok(())
             }
             (_, other) => {
@@ -405,7 +405,7 @@ impl Session {
             (Purpose::Step(key), event) => self.on_step(key, event, cx),
             (Purpose::Get { channel, log }, event) => match event {
                 Event::Got(Ok(Some((delivery, _)))) if self.live(channel).is_none() => {
-                    let held = Held { log, offset: delivery.offset };
+                    let held = Held { log, offset: delivery.offset, consumed: false };
                     self.link.settlements.add(held, Outcome::Requeue);
                 }
                 event => self.on_step(channel, event, cx),
@@ -414,7 +414,7 @@ impl Session {
                 self.link.take_purpose(consumer);
                 let link = &mut self.link;
                 if let Some(channel) = self.channels.get_mut(&key.number).filter(|found| found.key == key) {
-                    let done = channel.on_cancelled(link, cx);
+                    let done = channel.on_cancelled(consumer, link, cx);
                     self.after(key.number, done, cx);
                 }
             }
@@ -478,7 +478,7 @@ impl Session {
                     channel.on_deliver(ticket, deliveries, link);
                 } else if settles {
                     for delivery in deliveries {
-                        let held = Held { log, offset: delivery.offset };
+                        let held = Held { log, offset: delivery.offset, consumed: false };
                         link.settlements.add(held, Outcome::Requeue);
                     }
                 }
@@ -503,7 +503,7 @@ impl Session {
 
     /// The broker closes because of `error`.
     fn refuse(&mut self, error: &AmqpError, method: (u16, u16), cx: &mut Context<'_>) {
-        if matches!(self.stage, Stage::Refused | Stage::Over) {
+        if matches!(self.stage, Stage::Refused | Stage::Parting | Stage::Over) {
             return;
         }
         self.give_back_all(cx);
@@ -526,6 +526,17 @@ impl Session {
         self.link.flush_commands(cx);
     }
 
+    /// Agrees to the peer's close, and leaves it to the peer to hang up.
+    fn part(&mut self, cx: &mut Context<'_>) {
+        self.give_back_all(cx);
+        self.link.method(0, &Method::ConnectionCloseOk {});
+        self.stage = Stage::Parting;
+        self.heartbeat.part(cx.now.monotonic_us);
+        if let Some(at) = self.heartbeat.next_us() {
+            cx.wake_at(at);
+        }
+    }
+
     /// Nothing more is said.
     fn end(&mut self, cx: &mut Context<'_>) {
         self.give_back_all(cx);
@@ -544,8 +555,7 @@ impl Session {
         if self.stage == Stage::Leaving && self.channels.is_empty() {
             self.link.remove_exclusive_queues(cx);
             if self.link.is_quiet() && self.link.publishes.is_empty() {
-                self.link.method(0, &Method::ConnectionCloseOk {});
-                self.end(cx);
+                self.part(cx);
             }
         }
         self.link.flush_commands(cx);

@@ -22,6 +22,8 @@ use crate::broker::context::Context;
 pub struct Held {
     pub log: LogId,
     pub offset: Offset,
+    /// It came to a consumer, so it counts for the channel's limit.
+    pub consumed: bool,
 }
 
 /// The delivery tags of one channel.
@@ -29,11 +31,13 @@ pub struct Held {
 pub struct Unacked {
     next_tag: u64,
     open: BTreeMap<u64, Held>,
+    /// How many of `open` came to consumers.
+    consumed: u32,
 }
 
 impl Default for Unacked {
     fn default() -> Unacked {
-        Unacked { next_tag: 1, open: BTreeMap::new() }
+        Unacked { next_tag: 1, open: BTreeMap::new(), consumed: 0 }
     }
 }
 
@@ -49,12 +53,20 @@ impl Unacked {
     pub fn hold(&mut self, held: Held) -> u64 {
         let tag = self.pass();
         self.open.insert(tag, held);
+        self.consumed += u32::from(held.consumed);
         tag
+    }
+
+    /// How many deliveries to consumers wait for a verdict.
+    pub fn consumed(&self) -> u32 {
+        self.consumed
     }
 
     /// The one delivery with this tag. 406 if there is none.
     pub fn take(&mut self, tag: u64) -> Result<Held, AmqpError> {
-        self.open.remove(&tag).ok_or_else(|| unknown(tag))
+        let held = self.open.remove(&tag).ok_or_else(|| unknown(tag))?;
+        self.consumed -= u32::from(held.consumed);
+        Ok(held)
     }
 
     /// All deliveries up to and with this tag; 0: all. 406 if there is no such delivery.
@@ -66,11 +78,14 @@ impl Unacked {
             return Err(unknown(tag));
         }
         let rest = self.open.split_off(&(tag + 1));
-        Ok(std::mem::replace(&mut self.open, rest).into_values().collect())
+        let taken: Vec<Held> = std::mem::replace(&mut self.open, rest).into_values().collect();
+        self.consumed -= taken.iter().filter(|held| held.consumed).count() as u32;
+        Ok(taken)
     }
 
     /// Everything that waits for a verdict, oldest first.
     pub fn take_all(&mut self) -> Vec<Held> {
+        self.consumed = 0;
         std::mem::take(&mut self.open).into_values().collect()
     }
 }
@@ -88,14 +103,22 @@ impl Channel {
         outcome: Outcome,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        if !multiple {
+        if multiple {
+            for held in self.unacked.take_up_to(tag)? {
+                link.settlements.add(held, outcome);
+            }
+        } else {
             link.settlements.add(self.unacked.take(tag)?, outcome);
-            return Ok(());
         }
-        for held in self.unacked.take_up_to(tag)? {
-            link.settlements.add(held, outcome);
-        }
+        self.release(link);
         Ok(())
+    }
+
+    /// Puts back everything unsettled, and what was not sent yet.
+    pub(super) fn requeue_all(&mut self, link: &mut Link) {
+        for held in self.unacked.take_all().into_iter().chain(self.surplus.take_all()) {
+            link.settlements.add(held, Outcome::Requeue);
+        }
     }
 
     /// `basic.recover` and `basic.recover-async`: everything unsettled is delivered again.
@@ -103,9 +126,7 @@ impl Channel {
         if !requeue {
             return Err(AmqpError::not_implemented("requeue=false"));
         }
-        for held in self.unacked.take_all() {
-            link.settlements.add(held, Outcome::Requeue);
-        }
+        self.requeue_all(link);
         self.reply(replies.then_some(Method::BasicRecoverOk {}), link);
         Ok(())
     }
@@ -125,7 +146,7 @@ struct Settled {
 impl Settlements {
     /// Adds a verdict.
     pub fn add(&mut self, held: Held, outcome: Outcome) {
-        let Held { log, offset } = held;
+        let Held { log, offset, .. } = held;
         let same = |settled: &&mut Settled| settled.log == log && settled.outcome == outcome;
         let Some(settled) = self.0.iter_mut().rev().find(same) else {
             let offsets = std::iter::once(offset..offset + 1).collect();
@@ -151,7 +172,7 @@ mod tests {
     use super::*;
 
     fn held(offset: Offset) -> Held {
-        Held { log: LogId(256), offset }
+        Held { log: LogId(256), offset, consumed: true }
     }
 
     #[test]
@@ -160,10 +181,12 @@ mod tests {
         for offset in 10..15 {
             unacked.hold(held(offset));
         }
+        assert_eq!(unacked.consumed(), 5);
         assert_eq!(unacked.take(2), Ok(held(11)));
         assert_eq!(unacked.take_up_to(3), Ok(vec![held(10), held(12)]));
         assert!(unacked.take_up_to(3).is_err(), "a tag is settled once");
         assert!(unacked.take(0).is_err());
+        assert_eq!(unacked.consumed(), 2);
         assert_eq!(unacked.take_up_to(0), Ok(vec![held(13), held(14)]));
         assert_eq!(unacked.take_up_to(0), Ok(vec![]), "all of nothing is fine");
         assert_eq!(unacked.hold(held(1)), 6);

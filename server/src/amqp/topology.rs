@@ -3,7 +3,7 @@
 //! In: methods of the classes exchange and queue. Out: catalog requests, and replies when every core shows the
 //! change. Never: changes the catalog where it already is as wanted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use super::queue_arguments::{QueueType, check_equivalent, settings_of};
 use super::wire::method::Method;
 use super::wire::table::{Table, Value};
 use crate::broker::catalog::{
-    Binding, Catalog, CatalogError, CatalogRequest, Destination, Exchange, QueueSettings, Topic,
+    Binding, CatalogError, CatalogRequest, Destination, Exchange, QueueSettings, Topic,
 };
 use crate::broker::command::{CatalogReply, Command, QueueCounts};
 use crate::broker::context::Context;
@@ -59,10 +59,6 @@ pub struct Change {
     kind: &'static str,
     name: String,
     reply: Option<Method>,
-    /// Exchanges to be deleted next if nothing is bound to them any more.
-    then: VecDeque<String>,
-    /// The change itself is made; what is still asked may fail.
-    made: bool,
     /// That there is nothing to change is as good.
     missing_is_fine: bool,
 }
@@ -201,8 +197,6 @@ impl Channel {
         let change = Change {
             kind: "exchange",
             reply: (!nowait).then_some(Method::ExchangeDeleteOk {}),
-            then: left_unused(cx.catalog, Destination::Exchange(name.clone())),
-            made: false,
             missing_is_fine: true,
             name: name.clone(),
         };
@@ -379,8 +373,6 @@ impl Channel {
         let change = Change {
             kind: "queue",
             reply: (!nowait).then_some(Method::QueueDeleteOk { message_count }),
-            then: left_unused(cx.catalog, Destination::Queue(name.clone())),
-            made: false,
             missing_is_fine: true,
             name: name.clone(),
         };
@@ -433,8 +425,6 @@ impl Channel {
             kind: "binding of exchange",
             name: binding.source.clone(),
             reply,
-            then: VecDeque::new(),
-            made: false,
             missing_is_fine: false,
         };
         self.change(change, CatalogRequest::Bind(binding), link, cx);
@@ -458,11 +448,8 @@ impl Channel {
             self.reply(reply, link);
             return Ok(());
         }
-        let mut then = VecDeque::new();
-        add_auto_delete(cx.catalog, &binding.source, &mut then);
         let name = binding.source.clone();
-        let change =
-            Change { kind: "binding of exchange", name, reply, then, made: false, missing_is_fine: true };
+        let change = Change { kind: "binding of exchange", name, reply, missing_is_fine: true };
         self.change(change, CatalogRequest::Unbind(binding), link, cx);
         Ok(())
     }
@@ -475,26 +462,16 @@ impl Channel {
 
     pub(super) fn changed(
         &mut self,
-        mut change: Change,
+        change: Change,
         result: Result<CatalogReply, CatalogError>,
         link: &mut Link,
-        cx: &mut Context<'_>,
     ) -> Result<(), AmqpError> {
         match result {
             Err(CatalogError::NotFound) if change.missing_is_fine => {}
-            Err(error) if !change.made => {
-                return Err(AmqpError::from_catalog(error, change.kind, &change.name));
-            }
-            Ok(_) | Err(_) => {}
+            Err(error) => return Err(AmqpError::from_catalog(error, change.kind, &change.name)),
+            Ok(_) => {}
         }
-        change.made = true;
-        match change.then.pop_front() {
-            Some(name) => {
-                let request = CatalogRequest::DeleteExchange { name, if_unused: true };
-                self.change(change, request, link, cx);
-            }
-            None => self.reply(change.reply, link),
-        }
+        self.reply(change.reply, link);
         Ok(())
     }
 }
@@ -520,29 +497,6 @@ fn check_match(arguments: &Table) -> Result<(), AmqpError> {
         ))),
         Some(_) => Err(AmqpError::precondition("invalid x-match field type; expected longstr")),
     }
-}
-
-/// Auto-delete exchanges that may have nothing left once `gone` is gone, nearest first.
-fn left_unused(catalog: &Catalog, gone: Destination) -> VecDeque<String> {
-    let mut found = VecDeque::new();
-    let mut destinations = vec![gone];
-    while let Some(destination) = destinations.pop() {
-        for binding in catalog.all_bindings().filter(|binding| binding.destination == destination) {
-            if add_auto_delete(catalog, &binding.source, &mut found) {
-                destinations.push(Destination::Exchange(binding.source.clone()));
-            }
-        }
-    }
-    found
-}
-
-fn add_auto_delete(catalog: &Catalog, exchange: &str, found: &mut VecDeque<String>) -> bool {
-    let goes = catalog.exchange(exchange).is_some_and(|exchange| exchange.auto_delete);
-    let new = goes && !found.iter().any(|name| name == exchange);
-    if new {
-        found.push_back(exchange.to_string());
-    }
-    new
 }
 
 fn inequivalent(kind: &str, name: &str, argument: &str, received: &str, current: &str) -> AmqpError {

@@ -62,6 +62,13 @@ pub struct Topic {
     pub queue: Option<QueueSettings>,
 }
 
+impl Topic {
+    /// Whether its records go one by one, as they are settled: a queue that is not a stream.
+    pub fn is_settled(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| !queue.stream)
+    }
+}
+
 /// What makes a topic a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct QueueSettings {
@@ -126,9 +133,23 @@ pub enum CatalogRequest {
         configs: BTreeMap<String, String>,
         queue: Option<QueueSettings>,
     },
-    /// Turns an existing topic with one partition into a stream queue, or does nothing if it is one.
     DeleteTopic {
         name: String,
+    },
+    /// Gives a topic so many partitions in total, more than it has; queues and streams keep their one.
+    AddPartitions {
+        name: String,
+        total: u32,
+    },
+    /// Replaces all settings of a topic or stream; a queue's are those of its declaration.
+    SetConfigs {
+        name: String,
+        configs: BTreeMap<String, String>,
+    },
+    /// Changes single settings of a topic or stream; `None`: no longer given.
+    ChangeConfigs {
+        name: String,
+        changes: BTreeMap<String, Option<String>>,
     },
     DeclareExchange(Exchange),
     DeleteExchange {
@@ -180,6 +201,16 @@ pub enum Change {
     /// Partitions have had numbers below this one. Needed in snapshots, when the last of them are deleted.
     Numbers {
         below: u64,
+    },
+    /// The topic has these partitions behind those it had.
+    PartitionsAdded {
+        name: String,
+        partitions: Vec<LogId>,
+    },
+    /// The topic has these settings and no others.
+    ConfigsSet {
+        name: String,
+        configs: BTreeMap<String, String>,
     },
 }
 
@@ -291,10 +322,7 @@ impl Catalog {
         self.version += 1;
         match change {
             Change::TopicCreated(topic) => {
-                for log in &topic.partitions {
-                    self.next_number = self.next_number.max((log.0 >> ROLE_BITS) + 1);
-                    self.by_log.insert(*log, topic.name.clone());
-                }
+                self.note_partitions(&topic.name, &topic.partitions);
                 self.by_id.insert(topic.id, topic.name.clone());
                 self.topics.insert(topic.name.clone(), topic.clone());
             }
@@ -330,6 +358,17 @@ impl Catalog {
                 self.producer_ids_below = self.producer_ids_below.max(*below);
             }
             Change::Numbers { below } => self.next_number = self.next_number.max(*below),
+            Change::PartitionsAdded { name, partitions } => {
+                if let Some(topic) = self.topics.get_mut(name) {
+                    topic.partitions.extend(partitions);
+                    self.note_partitions(name, partitions);
+                }
+            }
+            Change::ConfigsSet { name, configs } => {
+                if let Some(topic) = self.topics.get_mut(name) {
+                    topic.configs.clone_from(configs);
+                }
+            }
         }
     }
 
@@ -346,6 +385,13 @@ impl Catalog {
         changes.extend(declared.cloned().map(Change::ExchangeDeclared));
         changes.extend(self.all_bindings().cloned().map(Change::Bound));
         changes
+    }
+
+    fn note_partitions(&mut self, name: &str, partitions: &[LogId]) {
+        for log in partitions {
+            self.next_number = self.next_number.max((log.0 >> ROLE_BITS) + 1);
+            self.by_log.insert(*log, name.to_string());
+        }
     }
 
     fn forget_destination(&mut self, gone: &Destination) {

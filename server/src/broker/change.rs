@@ -27,6 +27,8 @@ pub fn encode(change: &Change) -> Vec<u8> {
         Change::Unbound(binding) => out.kind(6).binding(binding),
         Change::ProducerIds { below } => out.kind(7).number(*below as u64),
         Change::Numbers { below } => out.kind(8).number(*below),
+        Change::PartitionsAdded { name, partitions } => out.kind(9).text(name).logs(partitions),
+        Change::ConfigsSet { name, configs } => out.kind(10).text(name).configs(configs),
     };
     out.0
 }
@@ -46,6 +48,8 @@ pub fn decode(record: &[u8]) -> Option<Change> {
         6 => Change::Unbound(input.binding()?),
         7 => Change::ProducerIds { below: input.number()? as i64 },
         8 => Change::Numbers { below: input.number()? },
+        9 => Change::PartitionsAdded { name: input.text()?, partitions: input.logs()? },
+        10 => Change::ConfigsSet { name: input.text()?, configs: input.configs()? },
         _ => return None,
     };
     input.0.is_empty().then_some(change)
@@ -91,17 +95,26 @@ impl Writer {
         self.bytes(text.as_bytes())
     }
 
+    fn logs(&mut self, logs: &[LogId]) -> &mut Writer {
+        self.count(logs.len());
+        for log in logs {
+            self.number(log.0);
+        }
+        self
+    }
+
+    fn configs(&mut self, configs: &BTreeMap<String, String>) -> &mut Writer {
+        self.count(configs.len());
+        for (name, value) in configs {
+            self.text(name).text(value);
+        }
+        self
+    }
+
     fn topic(&mut self, topic: &Topic) -> &mut Writer {
         self.text(&topic.name);
         self.0.extend(topic.id);
-        self.count(topic.partitions.len());
-        for log in &topic.partitions {
-            self.number(log.0);
-        }
-        self.count(topic.configs.len());
-        for (name, value) in &topic.configs {
-            self.text(name).text(value);
-        }
+        self.logs(&topic.partitions).configs(&topic.configs);
         self.flag(topic.queue.is_some());
         if let Some(queue) = &topic.queue {
             self.queue(queue);
@@ -180,17 +193,26 @@ impl Reader<'_> {
         String::from_utf8(self.bytes()?).ok()
     }
 
-    fn topic(&mut self) -> Option<Topic> {
-        let (name, id) = (self.text()?, self.array()?);
+    fn logs(&mut self) -> Option<Vec<LogId>> {
         let count = self.count(8)?;
-        let mut partitions = Vec::with_capacity(count);
+        let mut logs = Vec::with_capacity(count);
         for _ in 0..count {
-            partitions.push(LogId(self.number()?));
+            logs.push(LogId(self.number()?));
         }
+        Some(logs)
+    }
+
+    fn configs(&mut self) -> Option<BTreeMap<String, String>> {
         let mut configs = BTreeMap::new();
         for _ in 0..self.count(8)? {
             configs.insert(self.text()?, self.text()?);
         }
+        Some(configs)
+    }
+
+    fn topic(&mut self) -> Option<Topic> {
+        let (name, id) = (self.text()?, self.array()?);
+        let (partitions, configs) = (self.logs()?, self.configs()?);
         let queue = if self.flag()? { Some(self.queue()?) } else { None };
         Some(Topic { name, id, partitions, configs, queue })
     }
@@ -257,11 +279,12 @@ mod tests {
             arguments: Bytes::from_static(b"table"),
             ..QueueSettings::default()
         };
+        let configs = BTreeMap::from([("retention.ms".to_string(), "1".to_string())]);
         let topic = Topic {
             name: "jobs".into(),
             id: [5; 16],
             partitions: vec![LogId(256), LogId(260)],
-            configs: BTreeMap::from([("retention.ms".into(), "1".into())]),
+            configs: configs.clone(),
             queue: Some(queue),
         };
         let exchange = Exchange {
@@ -287,6 +310,8 @@ mod tests {
             Change::Unbound(binding),
             Change::ProducerIds { below: 1000 },
             Change::Numbers { below: 77 },
+            Change::PartitionsAdded { name: "jobs".into(), partitions: vec![LogId(264), LogId(272)] },
+            Change::ConfigsSet { name: "jobs".into(), configs },
         ]
     }
 

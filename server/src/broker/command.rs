@@ -77,6 +77,10 @@ pub enum Command {
     /// Where in the log is ...? [`Event::Sought`].
     Seek { log: LogId, to: SeekTo },
 
+    /// Moves the log's start up to `before`, or to the high watermark. [`Event::Trimmed`] when that is durable;
+    /// readers see the new start at once. A queue is refused: what it holds goes by settlement.
+    Trim { log: LogId, before: Option<Offset> },
+
     // -- catalog ----------------------------------------------------------------------------------------
     /// Changes topics, queues, exchanges, bindings. [`Event::Catalog`] when the change is durable *and every
     /// core's catalog shows it*.
@@ -98,7 +102,7 @@ pub enum Command {
     /// `count` deliveries have left for the peer, so as many may follow. Never answered.
     Sent { log: LogId, consumer: u64, count: u32 },
     /// Ends the consumer subscribed under ticket `consumer`. Its unsettled deliveries stay its session's.
-    /// [`Event::Cancelled`].
+    /// [`Event::Cancelled`]; where the queue goes with its last consumer [`Event::Catalog`] instead, when it is gone.
     Cancel { log: LogId, consumer: u64 },
     /// Takes one record. [`Event::Got`].
     Get { log: LogId, settle: bool },
@@ -178,6 +182,8 @@ pub enum Event {
     /// The log now holds something at the offset that was read for.
     Readable,
     Sought(Result<Sought, ReadError>),
+    /// Where the log begins now.
+    Trimmed(Result<Offset, ReadError>),
     Catalog(Result<CatalogReply, CatalogError>),
     Group(GroupReply),
     /// Names and protocol types of the groups of one core, with their states' names.
@@ -235,7 +241,7 @@ pub struct ReadData {
     pub high_watermark: Offset,
 }
 
-/// Why a read found nothing.
+/// Why a read found nothing, or a log was not trimmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ReadError {
     UnknownLog,
@@ -246,6 +252,8 @@ pub enum ReadError {
     /// The bytes on the device are not what was written there.
     Damaged(String),
     Storage,
+    /// It is a queue's, and where that begins is for its settlements to say.
+    SettledLog,
 }
 
 /// Where a seek ended.

@@ -1,4 +1,4 @@
-//! Commands about plain logs: append, read, watch, seek.
+//! Commands about plain logs: append, read, watch, seek, trim.
 //!
 //! In: commands and what the engine answers. Out: events. Never: looks at a record, except to find the one that
 //! a seek by time is after.
@@ -12,6 +12,7 @@ use ringmain_engine::shard::{ReadOutcome, Refused};
 use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
 use super::command::{AppendError, Event, ReadData, ReadError, SeekTo, SessionId, Sought};
+use super::queues::Life;
 use super::{Broker, Pending, compression};
 
 /// Bytes a seek reads at a time.
@@ -46,6 +47,14 @@ impl Watches {
     }
 }
 
+/// A trim that is not durable yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Trim {
+    to: SessionId,
+    ticket: u64,
+    start: Offset,
+}
+
 /// A seek that has to look at records.
 #[derive(Clone, Copy, Debug)]
 pub struct Seek {
@@ -65,7 +74,7 @@ enum Goal {
 #[derive(Clone, Copy, Debug)]
 enum Whose {
     Session(SessionId, u64),
-    Queue(u32),
+    Queue(Life, u32),
 }
 
 /// The engine's words in the broker's.
@@ -140,12 +149,44 @@ impl Broker {
         }
     }
 
+    /// Answered once it is durable, unless refused.
+    pub(super) fn trim(&mut self, from: SessionId, ticket: u64, log: LogId, before: Option<Offset>) {
+        match self.trim_log(log, before) {
+            Ok(start) => {
+                let durable = self.wait_for(Pending::Trim(Trim { to: from, ticket, start }));
+                self.shard.sync(durable);
+            }
+            Err(error) => self.answer(from, ticket, Event::Trimmed(Err(error))),
+        }
+    }
+
+    fn trim_log(&mut self, log: LogId, before: Option<Offset>) -> Result<Offset, ReadError> {
+        let topic = self.catalog.topic_of(log).ok_or(ReadError::UnknownLog)?;
+        if topic.is_settled() {
+            return Err(ReadError::SettledLog);
+        }
+        if self.shard.failure().is_some() {
+            return Err(ReadError::Storage);
+        }
+        let marks = self.shard.marks(log).ok_or(ReadError::UnknownLog)?;
+        let start = before.unwrap_or(marks.durable);
+        if start > marks.durable {
+            return Err(ReadError::OutOfRange { log_start: marks.start, high_watermark: marks.durable });
+        }
+        self.shard.trim(log, start);
+        Ok(start.max(marks.start))
+    }
+
+    pub(super) fn trimmed(&mut self, trim: Trim) {
+        self.answer(trim.to, trim.ticket, Event::Trimmed(Ok(trim.start)));
+    }
+
     pub(super) fn seek(&mut self, from: SessionId, ticket: u64, log: LogId, to: SeekTo) {
         self.begin_seek(log, to, Whose::Session(from, ticket));
     }
 
-    pub(super) fn queue_seek(&mut self, log: LogId, key: u32, to: SeekTo) {
-        self.begin_seek(log, to, Whose::Queue(key));
+    pub(super) fn queue_seek(&mut self, log: LogId, life: Life, key: u32, to: SeekTo) {
+        self.begin_seek(log, to, Whose::Queue(life, key));
     }
 
     fn begin_seek(&mut self, log: LogId, to: SeekTo, whose: Whose) {
@@ -200,7 +241,7 @@ impl Broker {
     fn sought(&mut self, log: LogId, whose: Whose, result: Result<Sought, ReadError>) {
         match whose {
             Whose::Session(session, ticket) => self.answer(session, ticket, Event::Sought(result)),
-            Whose::Queue(key) => self.queues.on_sought(log, key, result),
+            Whose::Queue(life, key) => self.queues.on_sought(log, life, key, result),
         }
     }
 
@@ -209,7 +250,7 @@ impl Broker {
         let result = self.noted(result);
         match self.pending.remove(&request) {
             Some(Pending::Seek(seek)) => self.seek_read(seek, result),
-            Some(Pending::QueueRead(log)) => self.queue_read(log, result, now),
+            Some(Pending::QueueRead(log, life)) => self.queue_read(log, life, result, now),
             _ => {}
         }
     }

@@ -94,6 +94,7 @@ pub enum CommandClass {
     Append,
     Read,
     Seek,
+    Trim,
     Catalog,
     Group,
     Queue,
@@ -103,10 +104,11 @@ pub enum CommandClass {
 
 impl CommandClass {
     /// All, in the order of their numbers.
-    pub const ALL: [(CommandClass, &'static str); 8] = [
+    pub const ALL: [(CommandClass, &'static str); 9] = [
         (CommandClass::Append, "append"),
         (CommandClass::Read, "read"),
         (CommandClass::Seek, "seek"),
+        (CommandClass::Trim, "trim"),
         (CommandClass::Catalog, "catalog"),
         (CommandClass::Group, "group"),
         (CommandClass::Queue, "queue"),
@@ -120,6 +122,7 @@ impl CommandClass {
             Command::Append { .. } => CommandClass::Append,
             Command::Read { .. } | Command::Unwatch { .. } => CommandClass::Read,
             Command::Seek { .. } => CommandClass::Seek,
+            Command::Trim { .. } => CommandClass::Trim,
             Command::Catalog(_) => CommandClass::Catalog,
             Command::Group { .. } | Command::ListGroups { .. } => CommandClass::Group,
             Command::Settle { .. } => CommandClass::Settle,
@@ -287,7 +290,7 @@ mod tests {
         }
         let mut metrics = Metrics::default();
         metrics.command(&Command::Status { core: 0 });
-        assert_eq!(metrics.commands[7], 1);
+        assert_eq!(metrics.commands[8], 1);
         let mut names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
         names.sort_unstable();
         names.dedup();

@@ -24,13 +24,15 @@ mod retention;
 pub mod settings;
 mod start;
 mod state_log;
+#[cfg(test)]
+mod tests;
 pub mod topic_config;
 mod topology;
 
 use std::collections::HashMap;
 
 use ringmain_engine::shard::{Shard, ShardEvent};
-use ringmain_engine::types::{LogId, Now, Ticket};
+use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
 use catalog::{CATALOG_LOG, Catalog, group_log, shard_of};
 use command::{Answer, Command, Event, Request, SessionId};
@@ -55,9 +57,12 @@ const INTERNAL: u64 = u64::MAX;
 #[derive(Debug)]
 enum Pending {
     Seek(logs::Seek),
-    QueueRead(LogId),
+    QueueRead(LogId, queues::Life),
     GroupWrite(groups::StateWrite),
     CatalogWrite(topology::Decided),
+    /// A snapshot in this log; what is before this offset goes when it is durable.
+    Snapshot(LogId, Offset),
+    Trim(logs::Trim),
     /// A state record nobody waits for.
     Nobody,
 }
@@ -106,6 +111,7 @@ pub fn core_of(command: &Command, cores: u16) -> u16 {
         | Command::Read { log, .. }
         | Command::Unwatch { log }
         | Command::Seek { log, .. }
+        | Command::Trim { log, .. }
         | Command::Subscribe { log, .. }
         | Command::SetLimit { log, .. }
         | Command::Sent { log, .. }
@@ -179,6 +185,7 @@ impl Broker {
             }
             Command::Unwatch { log } => self.watches.remove(log, from, ticket),
             Command::Seek { log, to } => self.seek(from, ticket, log, to),
+            Command::Trim { log, before } => self.trim(from, ticket, log, before),
             Command::Catalog(asked) => self.change_catalog(from, ticket, asked),
             Command::Group { group, request } => self.group(from, ticket, &group, request, now),
             Command::ListGroups { .. } => self.answer(from, ticket, Event::Groups(self.groups.list())),

@@ -24,10 +24,17 @@ pub struct Queues {
     deadlines: BTreeSet<(u64, LogId)>,
     /// Queues that a session may hold something of.
     used_by: HashMap<SessionId, BTreeSet<LogId>>,
+    next_life: u64,
 }
+
+/// Which queue of several that one log may have, one after the other, as its readers come and go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Life(u64);
 
 struct Entry {
     queue: Queue,
+    /// What was begun for an earlier one is not for this.
+    life: Life,
     is_dirty: bool,
     deadline_us: Option<u64>,
     /// Made for readers of an ordinary topic; goes with the last of them.
@@ -48,8 +55,8 @@ impl Queues {
     }
 
     /// A seek of a queue's consumer has ended.
-    pub fn on_sought(&mut self, log: LogId, key: u32, result: Result<Sought, ReadError>) {
-        if let Some(entry) = self.touch(log) {
+    pub fn on_sought(&mut self, log: LogId, life: Life, key: u32, result: Result<Sought, ReadError>) {
+        if let Some(entry) = self.touch(log).filter(|entry| entry.life == life) {
             entry.queue.on_sought(key, result);
         }
     }
@@ -98,7 +105,9 @@ impl Broker {
     /// Takes a queue in.
     pub(super) fn add_queue(&mut self, log: LogId, queue: Queue) {
         self.queues.dirty.push(log);
-        let entry = Entry { queue, is_dirty: true, deadline_us: None, for_readers: false };
+        let life = Life(self.queues.next_life);
+        self.queues.next_life += 1;
+        let entry = Entry { queue, life, is_dirty: true, deadline_us: None, for_readers: false };
         self.queues.by_log.insert(log, entry);
     }
 
@@ -214,8 +223,14 @@ impl Broker {
     }
 
     /// What was read for a queue.
-    pub(super) fn queue_read(&mut self, log: LogId, result: Result<ReadData, ReadError>, now: Now) {
-        let Some(entry) = self.queues.touch(log) else { return };
+    pub(super) fn queue_read(
+        &mut self,
+        log: LogId,
+        life: Life,
+        result: Result<ReadData, ReadError>,
+        now: Now,
+    ) {
+        let Some(entry) = self.queues.touch(log).filter(|entry| entry.life == life) else { return };
         let mut out = QueueOutput::default();
         entry.queue.on_read(result, now, &mut out);
         self.take_queue_output(log, out, now);
@@ -227,13 +242,25 @@ impl Broker {
                 self.metrics.queues.deliveries += deliveries.len() as u64;
             }
         }
+        if out.delete_me
+            && let Some(topic) = self.catalog.topic_of(log)
+        {
+            // Whoever cancelled the last consumer hears of it when the queue is gone.
+            let cancelled = out.answers.iter().position(|answer| matches!(answer.event, Event::Cancelled));
+            let (from, ticket) = match cancelled.map(|position| out.answers.remove(position)) {
+                Some(answer) => (answer.to, answer.ticket),
+                None => (self.myself(), 0),
+            };
+            let command = Command::Catalog(CatalogRequest::DeleteTopic { name: topic.name.clone() });
+            self.requests.push(Request { from, ticket, command });
+        }
         self.answers.append(&mut out.answers);
         let agent = self.agent();
         for (reason, records) in out.dead_letters {
             self.answer(agent, 0, Event::DeadLetters { log, reason, records });
         }
-        if let Some(record) = out.settlement {
-            self.append_state(settlements_of(log), &[record], Pending::Nobody);
+        if !out.settlements.is_empty() {
+            self.append_state(settlements_of(log), &out.settlements, Pending::Nobody);
         }
         if out.snapshot
             && let Some(entry) = self.queues.by_log.get_mut(&log)
@@ -244,14 +271,9 @@ impl Broker {
         if let Some(offset) = out.trim_before {
             self.shard.trim(log, offset);
         }
+        let Some(life) = self.queues.by_log.get(&log).map(|entry| entry.life) else { return };
         for (key, to) in out.seek {
-            self.queue_seek(log, key, to);
-        }
-        if out.delete_me
-            && let Some(topic) = self.catalog.topic_of(log)
-        {
-            let command = Command::Catalog(CatalogRequest::DeleteTopic { name: topic.name.clone() });
-            self.requests.push(Request { from: self.myself(), ticket: 0, command });
+            self.queue_seek(log, life, key, to);
         }
         if out.broken_batches > 0 {
             let count = out.broken_batches;
@@ -259,11 +281,11 @@ impl Broker {
                 .push(format!("{log:?}: {count} batches hold no readable records; they were skipped"));
         }
         if let Some((from, bytes_max)) = out.read {
-            let ticket = self.wait_for(Pending::QueueRead(log));
+            let ticket = self.wait_for(Pending::QueueRead(log, life));
             if let Some(outcome) = self.shard.read(log, from, bytes_max as usize, ticket) {
                 self.pending.remove(&ticket.request);
                 let result = self.noted(logs::outcome_of(outcome));
-                self.queue_read(log, result, now);
+                self.queue_read(log, life, result, now);
             }
         }
     }

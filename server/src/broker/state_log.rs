@@ -29,6 +29,11 @@ impl StateLogs {
         self.grown.entry(log).or_default().0 += bytes;
     }
 
+    /// The log is gone.
+    pub fn forget(&mut self, log: LogId) {
+        self.grown.remove(&log);
+    }
+
     /// Whether a snapshot would make the log much shorter.
     pub fn wants_snapshot(&self, log: LogId) -> bool {
         self.grown.get(&log).is_some_and(|(grown, last)| *grown > SNAPSHOT_AFTER_BYTES.max(4 * last))
@@ -64,20 +69,19 @@ impl Broker {
         }
     }
 
-    /// Appends a snapshot and drops what was before it.
+    /// Appends a snapshot; what was before it is dropped once the snapshot is durable. Not earlier: a checkpoint
+    /// may make the trim last before the frame with the snapshot is written.
     pub(super) fn append_snapshot(&mut self, log: LogId, records: &[Vec<u8>]) {
         let Some(marks) = self.shard.marks(log) else { return };
         if records.is_empty() {
             return;
         }
-        self.append_state(log, records, Pending::Nobody);
+        self.append_state(log, records, Pending::Snapshot(log, marks.end));
         let bytes: usize = records.iter().map(Vec::len).sum();
         self.state_logs.snapshot_taken(log, bytes as u64);
-        // Not above what is durable: a few records of before may stay, and are then met before the snapshot.
-        self.shard.trim(log, marks.end);
     }
 
-    /// State records of ours are durable.
+    /// State records of ours are durable, or something else the broker waits for.
     pub(super) fn state_durable(&mut self, request: u64) {
         match self.pending.remove(&request) {
             Some(Pending::GroupWrite(write)) => {
@@ -86,6 +90,8 @@ impl Broker {
                 }
             }
             Some(Pending::CatalogWrite(decided)) => self.catalog_durable(decided),
+            Some(Pending::Snapshot(log, before)) => self.shard.trim(log, before),
+            Some(Pending::Trim(trim)) => self.trimmed(trim),
             _ => {}
         }
     }

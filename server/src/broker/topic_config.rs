@@ -151,6 +151,21 @@ pub fn check(configs: &BTreeMap<String, String>) -> Result<(), String> {
     Ok(())
 }
 
+/// Settings after single changes; `None`: no longer given.
+pub fn merged(
+    configs: &BTreeMap<String, String>,
+    changes: &BTreeMap<String, Option<String>>,
+) -> BTreeMap<String, String> {
+    let mut merged = configs.clone();
+    for (name, value) in changes {
+        match value {
+            Some(value) => merged.insert(name.clone(), value.clone()),
+            None => merged.remove(name),
+        };
+    }
+    merged
+}
+
 /// Largest batch a topic with these settings takes.
 pub fn message_bytes_max(configs: &BTreeMap<String, String>, settings: &Settings) -> u32 {
     let given = configs.get(MAX_MESSAGE_BYTES).and_then(|value| value.parse().ok());

@@ -7,10 +7,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ringmain_engine::types::Now;
+use ringmain_engine::types::{LogId, Now};
 
 use super::authority::Authority;
-use super::catalog::{CATALOG_LOG, Catalog, CatalogRequest, Change, Topic, settlements_of, shard_of};
+use super::catalog::{
+    CATALOG_LOG, Catalog, CatalogRequest, Change, QueueSettings, Topic, settlements_of, shard_of,
+};
 use super::command::{CatalogReply, Event, SessionId};
 use super::queue::Queue;
 use super::{Broker, Pending, change, groups};
@@ -147,22 +149,32 @@ impl Broker {
             _ => None,
         };
         self.catalog.apply(change);
-        if let Change::TopicCreated(topic) = change {
-            self.create_logs(topic);
+        match change {
+            Change::TopicCreated(topic) => {
+                self.note_retention(topic);
+                self.create_logs(&topic.partitions, topic.queue.as_ref());
+            }
+            // Queues and streams never get any.
+            Change::PartitionsAdded { partitions, .. } => self.create_logs(partitions, None),
+            Change::ConfigsSet { name, .. } => {
+                if let Some(topic) = self.catalog.topic(name).cloned() {
+                    self.note_retention(&topic);
+                }
+            }
+            _ => {}
         }
         if let Some(topic) = deleted {
             self.delete_logs(&topic);
         }
     }
 
-    fn create_logs(&mut self, topic: &Topic) {
-        self.note_retention(topic);
-        for log in &topic.partitions {
+    fn create_logs(&mut self, partitions: &[LogId], queue: Option<&QueueSettings>) {
+        for log in partitions {
             if shard_of(*log, self.settings.cores) != self.core {
                 continue;
             }
             self.shard.create(*log);
-            if let Some(queue) = &topic.queue {
+            if let Some(queue) = queue {
                 if !queue.stream {
                     self.shard.create(settlements_of(*log));
                 }
@@ -177,6 +189,7 @@ impl Broker {
                 self.remove_queue(*log);
                 self.shard.delete(*log);
                 self.shard.delete(settlements_of(*log));
+                self.state_logs.forget(settlements_of(*log));
                 self.wake_watchers(*log);
             }
         }

@@ -98,27 +98,34 @@ fn grammar() -> Command {
 
 fn topic_grammar() -> Command {
     let name = || Arg::new("name").value_name("NAME").required(true);
-    let partitions = Arg::new("partitions")
-        .long("partitions")
-        .value_name("N")
-        .value_parser(value_parser!(i32).range(1..))
-        .help("Number of partitions [default: the server's default_partitions]");
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("K=V")
-        .action(ArgAction::Append)
-        .value_parser(key_and_value)
-        .help("A setting of the topic, as Kafka names it; may be repeated");
+    let partitions = || {
+        let partitions = Arg::new("partitions").long("partitions").value_name("N");
+        partitions.value_parser(value_parser!(i32).range(1..))
+    };
+    let config = || {
+        let config = Arg::new("config").long("config").value_name("K=V").action(ArgAction::Append);
+        config.value_parser(key_and_value)
+    };
     Command::new("topic")
-        .about("Create, list, describe and delete topics of a running server")
+        .about("Create, list, describe, alter and delete topics of a running server")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(Command::new("create").about("Create a topic").args([
             name(),
-            partitions,
-            config,
+            partitions().help("Number of partitions [default: the server's default_partitions]"),
+            config().help("A setting of the topic, as Kafka names it; may be repeated"),
             bootstrap(),
         ]))
+        .subcommand(
+            Command::new("alter").about("Add partitions to a topic, change its settings").args([
+                name(),
+                partitions()
+                    .required_unless_present("config")
+                    .help("Number of partitions in total; there can only be more"),
+                config().help("A setting, as Kafka names it; `K=` takes it back; may be repeated"),
+                bootstrap(),
+            ]),
+        )
         .subcommand(Command::new("list").about("Print the names of all topics").arg(bootstrap()))
         .subcommand(
             Command::new("describe")
@@ -189,15 +196,14 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 fn topic(found: &ArgMatches) -> Option<Invocation> {
     let (what, found) = found.subcommand()?;
     let name = || found.get_one::<String>("name").cloned();
+    let partitions = || found.get_one("partitions").copied();
+    let configs = || found.get_many("config").into_iter().flatten().cloned().collect();
     let command = match what {
-        "create" => TopicCommand::Create {
-            name: name()?,
-            partitions: found.get_one("partitions").copied(),
-            configs: found.get_many("config").into_iter().flatten().cloned().collect(),
-        },
+        "create" => TopicCommand::Create { name: name()?, partitions: partitions(), configs: configs() },
         "list" => TopicCommand::List,
         "describe" => TopicCommand::Describe { name: name()? },
         "delete" => TopicCommand::Delete { name: name()? },
+        "alter" => TopicCommand::Alter { name: name()?, partitions: partitions(), configs: configs() },
         _ => return None,
     };
     Some(Invocation::Tool(Tool::Topic { command, bootstrap: text(found, "bootstrap") }))
@@ -338,6 +344,14 @@ mod tests {
             tool("ringmain topic create t --partitions 3 --config a=1=2 --config b= --bootstrap h:1"),
             Tool::Topic { command, bootstrap: "h:1".into() }
         );
+        let alter = |partitions, configs: &[(&str, &str)]| {
+            let configs = configs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            let command = TopicCommand::Alter { name: "t".into(), partitions, configs };
+            Tool::Topic { command, bootstrap: BOOTSTRAP.into() }
+        };
+        assert_eq!(tool("ringmain topic alter t --partitions 3"), alter(Some(3), &[]));
+        let both = [("a", "1"), ("b", "")];
+        assert_eq!(tool("ringmain topic alter t --config a=1 --config b="), alter(None, &both));
         let command = GroupCommand::Describe { name: "g".into() };
         assert_eq!(tool("ringmain group describe g"), Tool::Group { command, bootstrap: BOOTSTRAP.into() });
         let produce = Produce { topic: "t".into(), key_separator: Some(":".into()), partition: Some(2) };
@@ -351,9 +365,14 @@ mod tests {
             tool("ringmain consume t --from 7 --count 2 --format %k-%v"),
             Tool::Consume { consume, bootstrap: BOOTSTRAP.into() }
         );
-        for line in
-            ["consume t --from -1", "consume t --format %x", "topic create", "topic create t --config x"]
-        {
+        for line in [
+            "consume t --from -1",
+            "consume t --format %x",
+            "topic create",
+            "topic create t --config x",
+            "topic alter t",
+            "topic alter t --partitions 0",
+        ] {
             assert!(parsed(&format!("ringmain {line}")).is_err(), "{line}");
         }
     }

@@ -14,6 +14,8 @@ use super::consume::{self, Consume};
 use super::group::{self, GroupCommand};
 use super::produce::{self, Produce};
 use super::topic::{self, TopicCommand};
+use crate::kafka::wire::alter_configs::{AlterConfigsResponse, AlteredResource};
+use crate::kafka::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, GrownTopic};
 use crate::kafka::wire::create_topics::{CreateTopicsRequest, CreateTopicsResponse, CreatedTopic};
 use crate::kafka::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::kafka::wire::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic};
@@ -23,6 +25,7 @@ use crate::kafka::wire::describe_configs::{
 use crate::kafka::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 use crate::kafka::wire::fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse};
 use crate::kafka::wire::frame::{self, Front};
+use crate::kafka::wire::incremental_alter_configs::{ChangedConfig, IncrementalAlterConfigsRequest};
 use crate::kafka::wire::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use crate::kafka::wire::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -106,6 +109,13 @@ fn answer(header: &RequestHeader, reader: &mut Reader, writer: &mut Writer, topi
             DeleteGroupsResponse { results, ..Default::default() }.encode(writer, version);
         }
         19 => created(CreateTopicsRequest::decode(reader, version).unwrap(), topics).encode(writer, version),
+        37 => {
+            let request = CreatePartitionsRequest::decode(reader, version).unwrap();
+            grown(&request, topics).encode(writer, version);
+        }
+        44 => {
+            altered(IncrementalAlterConfigsRequest::decode(reader, version).unwrap()).encode(writer, version)
+        }
         20 => deleted(DeleteTopicsRequest::decode(reader, version).unwrap(), topics).encode(writer, version),
         32 => described(DescribeConfigsRequest::decode(reader, version).unwrap()).encode(writer, version),
         other => panic!("request {other}"),
@@ -202,6 +212,33 @@ fn deleted(request: DeleteTopicsRequest, topics: &mut Topics) -> DeleteTopicsRes
     DeleteTopicsResponse { responses: vec![result], ..Default::default() }
 }
 
+fn grown(request: &CreatePartitionsRequest, topics: &mut Topics) -> CreatePartitionsResponse {
+    let wanted = &request.topics[0];
+    let partitions = topics.get_mut(&wanted.name).unwrap();
+    let more = wanted.count as usize > partitions.len();
+    if more {
+        partitions.resize(wanted.count as usize, Vec::new());
+    }
+    let error_code = if more { 0 } else { 37 };
+    let results = vec![GrownTopic { name: wanted.name.clone(), error_code, error_message: None }];
+    CreatePartitionsResponse { throttle_time_ms: 0, results }
+}
+
+/// Says what it was asked, as if that were a mistake, unless it was to take `b` back.
+fn altered(request: IncrementalAlterConfigsRequest) -> AlterConfigsResponse {
+    let resource = &request.resources[0];
+    let expected = ChangedConfig { name: "b".to_string(), operation: 1, value: None };
+    let error_code = if resource.configs == [expected] { 0 } else { 40 };
+    let said = resource.configs.iter().map(|config| {
+        let value = config.value.as_deref().unwrap_or_default();
+        format!("{} {} {value}", config.name, config.operation)
+    });
+    let error_message = Some(said.collect::<Vec<_>>().join(", "));
+    let (resource_type, resource_name) = (resource.resource_type, resource.resource_name.clone());
+    let resources = vec![AlteredResource { error_code, error_message, resource_type, resource_name }];
+    AlterConfigsResponse { throttle_time_ms: 0, resources }
+}
+
 fn described(request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let config = |name: &str, source| DescribedConfig {
         name: name.to_string(),
@@ -289,6 +326,25 @@ fn topics_are_created_listed_described_and_deleted() {
     let gone = run(TopicCommand::Delete { name: name() }).unwrap_err().to_string();
     assert_eq!(gone, "t: no such topic or partition");
     assert!(run(TopicCommand::Describe { name: name() }).is_err());
+    server.thread.join().unwrap();
+}
+
+#[test]
+fn topics_are_altered() {
+    let server = Server::start(5);
+    let run = |command| topic::run(command, &server.address, &mut Vec::new());
+    let alter = |partitions, configs: &[(&str, &str)]| {
+        let configs = configs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        run(TopicCommand::Alter { name: "t".to_string(), partitions, configs })
+    };
+    run(TopicCommand::Create { name: "t".to_string(), partitions: Some(2), configs: Vec::new() }).unwrap();
+    alter(Some(3), &[("b", "")]).unwrap();
+    assert_eq!(server.topics.lock().unwrap()["t"].len(), 3);
+    assert_eq!(alter(Some(3), &[]).unwrap_err().to_string(), "t: no such number of partitions");
+    let refused = alter(Some(4), &[("a", "1"), ("b", "")]).unwrap_err().to_string();
+    assert_eq!(refused, "t: a setting is not known or has no such value (a 0 1, b 1 )");
+    assert_eq!(server.topics.lock().unwrap()["t"].len(), 3);
+    alter(None, &[("b", "")]).unwrap();
     server.thread.join().unwrap();
 }
 

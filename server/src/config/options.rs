@@ -8,7 +8,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use ringmain_engine::limits::{BATCH_BYTES_MAX, FRAME_BODY_BYTES_MAX};
+use ringmain_engine::limits::{BATCH_BYTES_MAX, FRAME_BODY_BYTES_MAX, JOURNAL_FILE_BYTES_MAX};
 
 use super::{Config, Cores, Io};
 
@@ -143,7 +143,11 @@ pub static OPTIONS: &[Opt] = &[
         default: "64 MiB",
         meaning: "Size of each journal file when it is created; a multiple of 4 KiB.",
         flag: None,
-        field: Field::U64(|config| &mut config.journal_file_bytes, JOURNAL_FILE_BYTES_MIN, 4096 * MIB),
+        field: Field::U64(
+            |config| &mut config.journal_file_bytes,
+            JOURNAL_FILE_BYTES_MIN,
+            JOURNAL_FILE_BYTES_MAX,
+        ),
     },
     Opt {
         name: "auto_create_topics",

@@ -100,13 +100,18 @@ impl Core {
                     self.post.send(0, Mail::Drained);
                 }
             }
-            Phase::Drained if self.index == 0 && self.drain.drained == self.cores => {
+            // Quiet: changes the others asked for before they drained are durable and told to them, so that no
+            // letter is left for a core that no longer reads.
+            Phase::Drained if quiet && self.index == 0 && self.drain.drained == self.cores => {
                 for core in 1..self.cores {
                     self.post.send(core, Mail::Stop);
                 }
                 self.drain.phase = Phase::Stopped;
             }
-            Phase::Stopped if quiet => self.drain.phase = Phase::Finished,
+            // Letters to cores that may have ended before are not waited for; the first core's hold the stop itself.
+            Phase::Stopped if quiet || (self.index != 0 && self.broker.shard().is_quiet()) => {
+                self.drain.phase = Phase::Finished;
+            }
             _ => {}
         }
     }

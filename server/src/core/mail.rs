@@ -48,6 +48,8 @@ pub struct Post {
     core: u16,
     senders: Vec<Option<Sender<Mail>>>,
     receivers: Vec<Receiver<Mail>>,
+    /// The receiver to look into first, so that none waits for ever behind a busy one.
+    next: usize,
     waiting: Vec<VecDeque<Mail>>,
     /// By core; one's own is announced, the others' are looked at.
     parkings: Vec<Parking>,
@@ -63,6 +65,7 @@ pub fn posts(cores: u16) -> Vec<Post> {
             core,
             senders: (0..cores).map(|_| None).collect(),
             receivers: Vec::new(),
+            next: 0,
             waiting: (0..cores).map(|_| VecDeque::new()).collect(),
             parkings: parkings.clone(),
             drivers: drivers.clone(),
@@ -91,9 +94,17 @@ impl Post {
         self.waiting[usize::from(to)].push_back(mail);
     }
 
-    /// Takes the next letter from any core.
+    /// Takes the next letter from any core, from each in turn.
     pub fn receive(&mut self) -> Option<Mail> {
-        self.receivers.iter_mut().find_map(Receiver::pop)
+        let count = self.receivers.len();
+        for place in 0..count {
+            let index = (self.next + place) % count;
+            if let Some(mail) = self.receivers[index].pop() {
+                self.next = index + 1;
+                return Some(mail);
+            }
+        }
+        None
     }
 
     /// Lets the others see what was sent, and returns the operations that wake those who sleep.
@@ -136,5 +147,22 @@ impl Post {
     /// Awake again.
     pub fn awake(&self) {
         self.parkings[usize::from(self.core)].awake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_writes_much_does_not_hide_what_another_writes() {
+        let mut posts = posts(3);
+        for _ in 0..MAILBOX_LETTERS {
+            posts[1].send(0, Mail::Drain);
+        }
+        posts[2].send(0, Mail::Stop);
+        assert!(posts[1].deliver().is_empty() && posts[2].deliver().is_empty(), "nobody sleeps");
+        let first: Vec<_> = (0..2).filter_map(|_| posts[0].receive()).collect();
+        assert!(first.iter().any(|mail| matches!(mail, Mail::Stop)), "{first:?}");
     }
 }

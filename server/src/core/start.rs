@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, Barrier};
 
 use ringmain_engine::error::OpenError;
-use ringmain_engine::io::Descriptor;
 use ringmain_engine::io::disk::Disk;
 use ringmain_engine::io::driver::{Choice, Driver};
+use ringmain_engine::io::{Descriptor, descriptors};
 use ringmain_engine::limits::Sizes;
 use ringmain_engine::shard::Shard;
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
@@ -71,6 +71,7 @@ struct Bound {
 }
 
 fn try_serve(config: &Config) -> Result<(), ServeError> {
+    let descriptors = descriptors::raise_limit();
     let (choice, driver) = driver(config)?;
     let processors = processors(config)?;
     let cores = processors.len() as u16;
@@ -100,11 +101,15 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
         bound.admin,
         config.data_dir.display(),
     );
+    let connections_max = connections_max(config.connections_max, descriptors);
+    if connections_max < config.connections_max {
+        eprintln!("ringmain: the limit of open files leaves room for {connections_max} connections");
+    }
     let mut listeners = Some(Listeners { sockets: bound.sockets, signals });
     let ready = Arc::new(Barrier::new(usize::from(cores) + 1));
     let mut threads = Vec::new();
     for ((broker, post), processor) in brokers.into_iter().zip(mail::posts(cores)).zip(processors) {
-        let connections_max = config.connections_max.div_ceil(u32::from(cores));
+        let connections_max = connections_max.div_ceil(u32::from(cores));
         let core = Core::new(broker, post, listeners.take(), connections_max, random.next_u64());
         let ready = ready.clone();
         let thread = std::thread::Builder::new()
@@ -129,6 +134,12 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     drop(lock);
     eprintln!("ringmain: stopped");
     Ok(())
+}
+
+/// Half of the files that may be open are left to the logs: a log that cannot open its next segment ends the
+/// process, and whoever may connect must not be able to bring that about.
+fn connections_max(configured: u32, descriptors: u64) -> u32 {
+    configured.min(u32::try_from(descriptors / 2).unwrap_or(u32::MAX)).max(1)
 }
 
 /// Which way to the kernel every core takes, and its name.
@@ -228,6 +239,13 @@ pub fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_files_to_the_logs() {
+        assert_eq!(connections_max(10_000, 1 << 20), 10_000);
+        assert_eq!(connections_max(10_000, 1024), 512);
+        assert_eq!(connections_max(10_000, u64::MAX), 10_000);
+    }
 
     #[test]
     fn ids_are_shown_as_kafka_shows_them() {

@@ -73,11 +73,14 @@ impl ErrorCode {
 impl From<BatchError> for ErrorCode {
     fn from(error: BatchError) -> ErrorCode {
         match error {
-            BatchError::Crc { .. } | BatchError::Length => ErrorCode::CorruptMessage,
+            // Clients send it again, which helps if it was damaged on the way.
+            BatchError::Crc { .. } => ErrorCode::CorruptMessage,
             BatchError::TooLarge => ErrorCode::MessageTooLarge,
-            BatchError::Magic(_) | BatchError::Count | BatchError::Control | BatchError::Header => {
-                ErrorCode::InvalidRecord
-            }
+            BatchError::Length
+            | BatchError::Magic(_)
+            | BatchError::Count
+            | BatchError::Control
+            | BatchError::Header => ErrorCode::InvalidRecord,
         }
     }
 }
@@ -102,6 +105,7 @@ impl From<&ReadError> for ErrorCode {
             ReadError::UnknownLog => ErrorCode::UnknownTopicOrPartition,
             ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             ReadError::Damaged(_) | ReadError::Storage => ErrorCode::KafkaStorageError,
+            ReadError::SettledLog => ErrorCode::PolicyViolation,
         }
     }
 }

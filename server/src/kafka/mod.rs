@@ -65,10 +65,14 @@ pub const APIS: &[Api] = &[
     row( 18, "api_versions",            0, 0,  4,     3, api::api_versions::handle),
     row( 19, "create_topics",           2, 2,  7,     5, api::create_topics::handle),
     row( 20, "delete_topics",           1, 1,  6,     4, api::delete_topics::handle),
+    row( 21, "delete_records",          0, 0,  2,     2, api::delete_records::handle),
     row( 22, "init_producer_id",        0, 0,  5,     2, api::init_producer_id::handle),
     row( 23, "offset_for_leader_epoch", 2, 2,  4,     4, api::offset_for_leader_epoch::handle),
     row( 32, "describe_configs",        1, 1,  4,     4, api::describe_configs::handle),
+    row( 33, "alter_configs",           0, 0,  2,     2, api::alter_configs::handle),
+    row( 37, "create_partitions",       0, 0,  3,     2, api::create_partitions::handle),
     row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
+    row( 44, "incremental_alter_configs", 0, 0, 1,    1, api::incremental_alter_configs::handle),
     row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
 ];
 

@@ -81,35 +81,6 @@ fn a_queue_is_deleted_only_as_asked() {
     }
 }
 
-#[test]
-fn an_auto_delete_exchange_goes_with_its_last_binding() {
-    let mut client = Client::open();
-    let exchange = Exchange {
-        name: "x".into(),
-        kind: "fanout".into(),
-        durable: false,
-        auto_delete: true,
-        internal: false,
-        arguments: Bytes::new(),
-    };
-    client.catalog.apply(&Change::ExchangeDeclared(exchange));
-    let (queue, exchange, routing_key) = ("jobs".into(), "x".into(), key("k"));
-    let arguments = Table::default();
-    client.send(1, Method::QueueBind { queue, exchange, routing_key, nowait: false, arguments });
-    let (ticket, command) = client.asked_once();
-    let Command::Catalog(CatalogRequest::Bind(binding)) = command else { panic!("{command:?}") };
-    client.catalog.apply(&Change::Bound(binding));
-    client.answer(ticket, done());
-    let (queue, exchange, routing_key) = ("jobs".into(), "x".into(), key("k"));
-    client.send(1, Method::QueueUnbind { queue, exchange, routing_key, arguments: Table::default() });
-    let (ticket, _) = client.asked_once();
-    client.answer(ticket, done());
-    let (ticket, command) = client.asked_once();
-    assert!(matches!(command, Command::Catalog(CatalogRequest::DeleteExchange { if_unused: true, .. })));
-    client.answer(ticket, done());
-    assert_eq!(client.heard_names(), ["queue.bind-ok", "queue.unbind-ok"]);
-}
-
 // -- publishing -----------------------------------------------------------------------------------------
 
 #[test]
@@ -251,7 +222,28 @@ fn a_connection_is_closed_when_what_it_published_is_durable() {
     let (ticket, _) = client.asked_once();
     client.answer(ticket, appended());
     assert_eq!(client.heard_names(), ["connection.close-ok"]);
-    assert!(client.output.close);
+}
+
+#[test]
+fn a_peer_that_said_goodbye_hangs_up_itself() {
+    let close =
+        || Method::ConnectionClose { reply_code: 200, reply_text: "".into(), class_id: 0, method_id: 0 };
+    let mut client = Client::open();
+    client.send(0, close());
+    assert_eq!(client.heard_names(), ["connection.close-ok"]);
+    let mut late = BytesMut::new();
+    publish(1, "jobs", b"x", &mut late);
+    late.extend_from_slice(b"no frame at all");
+    client.bytes(&late);
+    client.send(0, close());
+    assert!(client.heard().is_empty() && client.asked().is_empty(), "what is late is not read");
+    assert!(!client.output.close);
+    client.now.monotonic_us += 9_999_999;
+    client.call(|session, _, cx| session.on_time(cx));
+    assert!(client.heard().is_empty() && !client.output.close, "no heartbeat any more");
+    client.now.monotonic_us += 1;
+    client.call(|session, _, cx| session.on_time(cx));
+    assert!(client.output.close, "patience is over");
 }
 
 // -- consuming ------------------------------------------------------------------------------------------
@@ -335,6 +327,111 @@ fn a_consumer_whose_queue_goes_hears_of_it() {
     assert_eq!(client.heard_names(), ["basic.cancel"]);
     client.send(1, Method::BasicCancel { consumer_tag: "tag".into(), nowait: false });
     assert_eq!(client.heard_names(), ["basic.cancel-ok"]);
+}
+
+fn qos(prefetch_count: u16, global: bool) -> Method {
+    Method::BasicQos { prefetch_size: 0, prefetch_count, global }
+}
+
+fn tags_heard(client: &mut Client) -> Vec<u64> {
+    let heard = client.heard().into_iter();
+    let tags = heard.filter_map(|heard| match heard {
+        Heard::Method(1, Method::BasicDeliver { delivery_tag, .. }) => Some(delivery_tag),
+        _ => None,
+    });
+    tags.collect()
+}
+
+#[test]
+fn a_limit_for_the_channel_spans_its_consumers() {
+    let mut client = Client::open();
+    client.send(1, qos(5, false));
+    client.send(1, qos(2, true));
+    client.heard();
+    client.send(1, consume("one", false));
+    let (one, command) = client.asked_once();
+    let Command::Subscribe { consumer, .. } = command else { panic!("{command:?}") };
+    assert_eq!(consumer.limit, 2, "no consumer alone may have more than the channel");
+    client.answer(one, Event::Subscribed(Ok(())));
+    client.heard();
+    let two = client.consume(1, "two");
+    client.answer(one, Event::Deliver(vec![delivery(1), delivery(2)]));
+    client.answer(two, Event::Deliver(vec![delivery(3), delivery(4)]));
+    assert_eq!(tags_heard(&mut client), [1, 2]);
+    client.asked();
+    client.send(1, Method::BasicAck { delivery_tag: 1, multiple: false });
+    assert_eq!(tags_heard(&mut client), [3]);
+    client.asked();
+    client.send(1, Method::BasicCancel { consumer_tag: "two".into(), nowait: true });
+    let (ticket, _) = client.asked_once();
+    client.answer(ticket, Event::Cancelled);
+    let (_, command) = client.asked_once();
+    let Command::Settle { offsets, outcome: Outcome::Requeue, .. } = command else { panic!("{command:?}") };
+    assert!(is(&offsets, 4..5), "what was held back goes back");
+    client.send(1, qos(0, true));
+    let (_, command) = client.asked_once();
+    assert!(
+        matches!(command, Command::SetLimit { consumer, limit: 5, .. } if consumer == one),
+        "{command:?}"
+    );
+}
+
+#[test]
+fn what_a_get_took_does_not_count_and_what_was_held_back_is_not_lost() {
+    let mut client = Client::open();
+    client.send(1, qos(1, true));
+    client.send(1, Method::BasicGet { queue: "jobs".into(), no_ack: false });
+    let (ticket, _) = client.asked_once();
+    client.answer(ticket, Event::Got(Ok(Some((delivery(1), 0)))));
+    client.heard();
+    let one = client.consume(1, "one");
+    client.answer(one, Event::Deliver(vec![delivery(2), delivery(3)]));
+    assert_eq!(tags_heard(&mut client), [2]);
+    client.asked();
+    client.send(1, qos(0, true));
+    assert_eq!(tags_heard(&mut client), [3]);
+    client.send(1, qos(1, true));
+    client.answer(one, Event::Deliver(vec![delivery(4)]));
+    assert!(tags_heard(&mut client).is_empty());
+    client.asked();
+    client.call(|session, _, cx| session.on_close(cx));
+    let requeued = client.asked().into_iter().find_map(|(_, command)| match command {
+        Command::Settle { offsets, outcome: Outcome::Requeue, .. } => Some(offsets),
+        _ => None,
+    });
+    assert!(is(&requeued.unwrap(), 1..5));
+}
+
+#[test]
+fn who_deletes_the_queue_it_consumes_hears_of_the_deletion_first() {
+    let mut client = Client::open();
+    let consumer = client.consume(1, "tag");
+    let delete =
+        Method::QueueDelete { queue: "jobs".into(), if_unused: false, if_empty: false, nowait: false };
+    client.send(1, delete);
+    let (ticket, _) = client.asked_once();
+    client.answer(ticket, Event::QueueStatus(Ok(QueueCounts::default())));
+    let (ticket, _) = client.asked_once();
+    client.answer(consumer, Event::ConsumerGone);
+    assert!(client.heard().is_empty());
+    client.answer(ticket, done());
+    assert_eq!(client.heard_names(), ["queue.delete-ok", "basic.cancel"]);
+}
+
+#[test]
+fn keys_for_copies_are_a_list() {
+    for name in ["CC", "BCC"] {
+        let mut client = Client::open();
+        let mut headers = TableBuilder::new();
+        headers.put(name, Value::I32(0));
+        let properties = View { headers: Some(headers.fields()), ..View::default() }.encode();
+        let mut bytes = BytesMut::new();
+        let mut large = |_| panic!("these bodies are small");
+        let (method, body) = (publish_method("", "jobs", true), Bytes::new());
+        frame::put_content(1, &method, &properties, &body, 131_072, &mut bytes, &mut large);
+        client.bytes(&bytes);
+        assert_eq!(client.closed(), (406, false));
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub enum WireError {
     FrameType(u8),
     /// No method has these numbers.
     UnknownMethod { class: u16, method: u16 },
+    /// A content header of a class that has no content.
+    UnexpectedClass(u16),
     /// The payload contradicts itself; the text names the part.
     Syntax(&'static str),
 }
@@ -43,6 +45,7 @@ impl WireError {
             | WireError::FrameEnd(_)
             | WireError::FrameType(_) => 501,
             WireError::UnknownMethod { .. } => 540,
+            WireError::UnexpectedClass(_) => 505,
             WireError::Syntax(_) => 502,
         }
     }
@@ -58,6 +61,9 @@ impl fmt::Display for WireError {
             WireError::FrameEnd(found) => write!(f, "the frame ends in {found:#04x} instead of 0xce"),
             WireError::FrameType(found) => write!(f, "unknown frame type {found}"),
             WireError::UnknownMethod { class, method } => write!(f, "unknown method {class}.{method}"),
+            WireError::UnexpectedClass(class) => {
+                write!(f, "expected content header for class 60, got one for class {class} instead")
+            }
             WireError::Syntax(part) => write!(f, "malformed {part}"),
         }
     }

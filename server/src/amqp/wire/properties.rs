@@ -46,8 +46,9 @@ impl ContentHeader {
         let (Some(class), Some(_weight), Some(body_size)) = parts else {
             return Err(WireError::Syntax("content header: it ends early"));
         };
-        if u16::from_be_bytes(class) != BASIC_CLASS {
-            return Err(WireError::Syntax("content header: its class has no content"));
+        let class = u16::from_be_bytes(class);
+        if class != BASIC_CLASS {
+            return Err(WireError::UnexpectedClass(class));
         }
         let properties = Properties::checked(payload.split_off(FIXED_BYTES))?;
         Ok(ContentHeader { body_size: u64::from_be_bytes(body_size), properties })

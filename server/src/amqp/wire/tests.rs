@@ -480,6 +480,8 @@ fn frames_that_break_the_rules_are_refused() {
     }
     let unknown = Method::decode(Bytes::from_static(&[0, 60, 0, 41]));
     assert_eq!(unknown, Err(WireError::UnknownMethod { class: 60, method: 41 }));
+    let header = ContentHeader::decode(Bytes::from_static(&[0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(header.map(|_| ()), Err(WireError::UnexpectedClass(10)));
 }
 
 #[test]

@@ -40,8 +40,9 @@ impl Queue {
 
     /// Does what can be done with the head; false: it stays.
     fn serve_head(&mut self, head: Head, now: Now, out: &mut QueueOutput) -> bool {
-        let taker = self.taker();
         let over = self.is_over();
+        // What must make room is gone before a get; a consumer with room would have had it before.
+        let taker = self.taker().filter(|taker| !over || *taker != Taker::Get);
         if taker.is_none() {
             if over && !self.settings.dead_letters {
                 self.shared.settle_head(head);
@@ -64,9 +65,10 @@ impl Queue {
         }
         let Some(front) = self.reads.window(head).front() else { return false };
         let expires = expires_at_ms(front, self.settings.message_ttl_ms);
-        // A record that may not wait at all still goes to somebody who waits for it.
+        // A record that may not wait at all still goes to a consumer that waited for it.
         let may_not_wait = expires.is_some_and(|at| at <= front.timestamp_ms) && !head.returned;
-        let expired = expires.is_some_and(|at| at <= now.wall_ms) && !(may_not_wait && taker.is_some());
+        let awaited = may_not_wait && matches!(taker, Some(Taker::Consumer(_)));
+        let expired = expires.is_some_and(|at| at <= now.wall_ms) && !awaited;
         let reason = match (expired, taker, over) {
             (true, _, _) => DeathReason::Expired,
             (false, Some(taker), _) => return self.give(taker, head, out),
@@ -121,8 +123,10 @@ impl Queue {
         true
     }
 
+    /// Consumers first: a record that one of them has room for never was in the queue for a get.
     fn taker(&mut self) -> Option<Taker> {
-        if self.gets.is_empty() { self.consumers.next().map(Taker::Consumer) } else { Some(Taker::Get) }
+        let consumer = self.consumers.next().map(Taker::Consumer);
+        consumer.or((!self.gets.is_empty()).then_some(Taker::Get))
     }
 
     /// Whether the head must be looked at although nobody wants it: it has expired, or nobody knows.

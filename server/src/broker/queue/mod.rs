@@ -48,8 +48,8 @@ pub struct QueueOutput {
     pub read: Option<(Offset, u32)>,
     /// Look this up for the consumer with this key; [`Queue::on_sought`] must follow.
     pub seek: Vec<(u32, SeekTo)>,
-    /// One record to append to the log of settlements; nobody waits for it.
-    pub settlement: Option<Vec<u8>>,
+    /// Records to append to the log of settlements; nobody waits for them.
+    pub settlements: Vec<Vec<u8>>,
     /// The log of settlements has grown enough: append [`Queue::snapshot`] and drop what is before it.
     pub snapshot: bool,
     /// Everything below is settled: the log may drop it.
@@ -254,10 +254,11 @@ impl Queue {
             return;
         }
         if let Some(changes) = self.shared.take_changes() {
-            let record = changes.encode();
-            self.settlement_bytes += record.len();
+            let records = changes.encode();
+            self.settlement_bytes += records.iter().map(Vec::len).sum::<usize>();
             out.snapshot |= state::wants_snapshot(&self.shared, self.settlement_bytes);
-            assert!(out.settlement.replace(record).is_none(), "a settlement of before was not taken");
+            assert!(out.settlements.is_empty(), "settlements of before were not taken");
+            out.settlements = records;
         }
         let floor = self.shared.floor();
         if floor > self.trimmed_before {

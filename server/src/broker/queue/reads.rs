@@ -82,7 +82,8 @@ impl Queue {
                 self.fail_gets(&SubscribeError::UnknownQueue, out);
                 false
             }
-            Err(ReadError::Storage) => {
+            // Only a trim is ever answered with the latter.
+            Err(ReadError::Storage | ReadError::SettledLog) => {
                 self.fail_gets(&SubscribeError::Storage, out);
                 false
             }

@@ -50,6 +50,8 @@ impl Queue {
                 out.answer(from, ticket, Event::Purged(Ok(count)));
             }
             Command::QueueStatus { .. } => {
+                // Whoever counts has declared the queue again, which is a use.
+                self.touch(now);
                 out.answer(from, ticket, Event::QueueStatus(Ok(self.counts())));
             }
             other => unreachable!("not a command for a queue: {other:?}"),

@@ -24,8 +24,8 @@ const FACT_BYTES: usize = 17;
 const SETTLED: u8 = 1;
 const DELIVERED_BELOW: u8 = 2;
 const RETURNED: u8 = 3;
-/// Facts in one record of a snapshot: about a MiB.
-const SNAPSHOT_FACTS_MAX: usize = (1 << 20) / FACT_BYTES;
+/// Facts in one record: about a MiB.
+const RECORD_FACTS_MAX: usize = (1 << 20) / FACT_BYTES;
 /// Bytes of records after which a snapshot is worth its while, whatever it takes.
 const SNAPSHOT_AFTER_BYTES: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 
@@ -80,20 +80,12 @@ impl Changes {
         self.settled.is_empty() && self.returned.is_empty()
     }
 
-    /// The one record that says all of it.
-    pub fn encode(&self) -> Vec<u8> {
-        let facts = self.settled.ranges_count() + self.returned.len() + 1;
-        let mut record = begin(facts);
-        for range in self.settled.iter() {
-            put(&mut record, SETTLED, range.start, range.end);
-        }
-        if self.delivered {
-            put(&mut record, DELIVERED_BELOW, self.delivered_below, 0);
-        }
-        for (offset, count) in &self.returned {
-            put(&mut record, RETURNED, *offset, u64::from(*count));
-        }
-        record
+    /// Records of bounded size that say all of it.
+    pub fn encode(&self) -> Vec<Vec<u8>> {
+        let settled = self.settled.iter().map(|range| (SETTLED, range.start, range.end));
+        let delivered = self.delivered.then_some((DELIVERED_BELOW, self.delivered_below, 0));
+        let returned = self.returned.iter().map(|(offset, count)| (RETURNED, *offset, u64::from(*count)));
+        records(settled.chain(delivered).chain(returned))
     }
 }
 
@@ -130,9 +122,13 @@ pub fn snapshot(subscription: &Subscription) -> Vec<Vec<u8>> {
     let above = settled.above().iter().map(|range| (SETTLED, range.start, range.end));
     let delivered = std::iter::once((DELIVERED_BELOW, subscription.delivered_below(), 0));
     let returns = subscription.returns().iter().map(|(offset, count)| (RETURNED, *offset, u64::from(*count)));
-    let facts: Vec<_> = floor.chain(above).chain(delivered).chain(returns).collect();
+    records(floor.chain(above).chain(delivered).chain(returns))
+}
+
+fn records(facts: impl Iterator<Item = (u8, u64, u64)>) -> Vec<Vec<u8>> {
+    let facts: Vec<_> = facts.collect();
     let mut records = Vec::new();
-    for chunk in facts.chunks(SNAPSHOT_FACTS_MAX) {
+    for chunk in facts.chunks(RECORD_FACTS_MAX) {
         let mut record = begin(chunk.len());
         for (kind, a, b) in chunk {
             put(&mut record, *kind, *a, *b);
@@ -159,4 +155,21 @@ fn put(record: &mut Vec<u8>, kind: u8, a: u64, b: u64) {
     record.push(kind);
     record.extend_from_slice(&a.to_le_bytes());
     record.extend_from_slice(&b.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_that_changed_at_once_is_told_in_records_that_fit_a_batch() {
+        let returned = (0..2_000_000).map(|offset| (offset * 2, 1)).collect();
+        let changes = Changes { returned, delivered: true, delivered_below: 9, ..Changes::default() };
+        let records = changes.encode();
+        assert!(records.iter().all(|record| record.len() <= 1 + (1 << 20)));
+        let facts: Vec<Fact> = records.iter().flat_map(|record| decode(record).unwrap()).collect();
+        assert_eq!(facts.len(), 2_000_001);
+        assert!(facts.contains(&Fact::DeliveredBelow(9)));
+        assert!(facts.contains(&Fact::Returned { offset: 3_999_998, count: 1 }));
+    }
 }

@@ -3,17 +3,20 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
-use ringmain_engine::types::{LogId, Now};
+use ringmain_engine::types::{LogId, Now, Offset};
 
+use crate::broker::authority::Authority;
 use crate::broker::catalog::{Catalog, CatalogError, CatalogRequest, Change, Topic};
-use crate::broker::command::{CatalogReply, Command, Event, Request, SessionId};
+use crate::broker::command::{CatalogReply, Command, Event, ReadError, Request, SessionId};
 use crate::broker::context::{Context, Output, Random};
 use crate::broker::settings::Settings;
 use crate::broker::topic_config::TOPIC_CONFIGS;
 use crate::kafka::wire::create_topics::{
     Assignment, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, NewTopic,
 };
-use crate::kafka::wire::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse, DoomedTopic};
+use crate::kafka::wire::delete_topics::{
+    DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic, DoomedTopic,
+};
 use crate::kafka::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use crate::kafka::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResponse, DescribedResource, Resource,
@@ -21,16 +24,16 @@ use crate::kafka::wire::describe_configs::{
 use crate::kafka::wire::{Reader, RequestHeader, WireError, Writer, frame};
 use crate::kafka::{Session, api_of, is_flexible};
 
-struct Server {
+pub(super) struct Server {
     session: Session,
     settings: Settings,
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     requests: Vec<Request>,
     output: Output,
 }
 
 impl Server {
-    fn new() -> Server {
+    pub(super) fn new() -> Server {
         Server {
             session: Session::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
             settings: settings(),
@@ -54,7 +57,7 @@ impl Server {
     }
 
     /// Sends a request, lets the catalog decide what it is asked, and reads the response to its last byte.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &mut self,
         key: i16,
         version: i16,
@@ -76,40 +79,68 @@ impl Server {
         response
     }
 
-    /// Answers what was asked of the catalog, the last first.
+    /// Answers what was asked of the catalog and of logs, the last first.
     fn decide(&mut self) {
-        while let Some(Request { ticket, command: Command::Catalog(request), .. }) = self.requests.pop() {
-            let reply = match request {
-                CatalogRequest::CreateTopic { name, .. } if name == "late" => Err(CatalogError::Exists),
-                CatalogRequest::CreateTopic { name, partitions, configs, queue } => {
-                    let next = self.catalog.next_number();
-                    let partitions =
-                        (next..next + u64::from(partitions)).map(|number| LogId(number << 2)).collect();
-                    let topic = Topic { name, id: [next as u8; 16], partitions, configs, queue };
-                    self.catalog.apply(&Change::TopicCreated(topic));
-                    Ok(CatalogReply::Done)
-                }
-                CatalogRequest::DeleteTopic { name } => {
-                    self.catalog.apply(&Change::TopicDeleted { name });
-                    Ok(CatalogReply::Done)
-                }
+        while let Some(Request { ticket, command, .. }) = self.requests.pop() {
+            let event = match command {
+                Command::Catalog(request) => Event::Catalog(self.change(request)),
+                Command::Trim { log, before } => Event::Trimmed(self.trim(log, before)),
                 other => panic!("{other:?}"),
             };
-            self.call(|session, cx| session.on_event(ticket, Event::Catalog(reply), cx));
+            self.call(|session, cx| session.on_event(ticket, event, cx));
         }
     }
 
-    fn create(&mut self, version: i16, topics: Vec<NewTopic>, validate_only: bool) -> Vec<CreatedTopic> {
+    /// Every log holds the offsets from 2 to 10, except that of a queue, which refuses.
+    fn trim(&self, log: LogId, before: Option<Offset>) -> Result<Offset, ReadError> {
+        if self.catalog.topic_of(log).unwrap().is_settled() {
+            return Err(ReadError::SettledLog);
+        }
+        match before {
+            Some(offset) if offset > 10 => Err(ReadError::OutOfRange { log_start: 2, high_watermark: 10 }),
+            offset => Ok(offset.unwrap_or(10).max(2)),
+        }
+    }
+
+    fn change(&mut self, request: CatalogRequest) -> Result<CatalogReply, CatalogError> {
+        match request {
+            CatalogRequest::CreateTopic { name, .. } if name == "late" => Err(CatalogError::Exists),
+            CatalogRequest::CreateTopic { name, partitions, configs, queue } => {
+                let next = self.catalog.next_number();
+                let partitions =
+                    (next..next + u64::from(partitions)).map(|number| LogId(number << 2)).collect();
+                let topic = Topic { name, id: [next as u8; 16], partitions, configs, queue };
+                self.catalog.apply(&Change::TopicCreated(topic));
+                Ok(CatalogReply::Done)
+            }
+            CatalogRequest::DeleteTopic { name } => {
+                self.catalog.apply(&Change::TopicDeleted { name });
+                Ok(CatalogReply::Done)
+            }
+            request => {
+                let mut authority = Authority::new(self.catalog.clone());
+                let (changes, reply) = authority.decide(request, &mut Random(1))?;
+                changes.iter().for_each(|change| self.catalog.apply(change));
+                Ok(reply)
+            }
+        }
+    }
+
+    pub(super) fn create(
+        &mut self,
+        version: i16,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<CreatedTopic> {
         let request = CreateTopicsRequest { topics, timeout_ms: 1000, validate_only };
         self.ask(19, version, |writer, version| request.encode(writer, version), CreateTopicsResponse::decode)
             .topics
     }
 
-    fn delete(&mut self, version: i16, topics: Vec<DoomedTopic>) -> Vec<i16> {
+    fn delete(&mut self, version: i16, topics: Vec<DoomedTopic>) -> Vec<DeletedTopic> {
         let request = DeleteTopicsRequest { topics, timeout_ms: 1000 };
         let encode = |writer: &mut _, version| request.encode(writer, version);
-        let response = self.ask(20, version, encode, DeleteTopicsResponse::decode);
-        response.responses.iter().map(|topic| topic.error_code).collect()
+        self.ask(20, version, encode, DeleteTopicsResponse::decode).responses
     }
 
     fn describe(&mut self, version: i16, resource: Resource) -> DescribedResource {
@@ -124,11 +155,11 @@ impl Server {
     }
 }
 
-fn topic(name: &str) -> NewTopic {
+pub(super) fn topic(name: &str) -> NewTopic {
     NewTopic { name: name.to_string(), num_partitions: -1, replication_factor: -1, ..Default::default() }
 }
 
-fn versions(key: i16) -> std::ops::RangeInclusive<i16> {
+pub(super) fn versions(key: i16) -> std::ops::RangeInclusive<i16> {
     let api = api_of(key).unwrap();
     api.min..=api.max
 }
@@ -185,16 +216,20 @@ fn topics_come_and_go_in_every_version() {
         let mut server = Server::new();
         server.create(7, vec![topic("a"), topic("b")], false);
         let named = |name: &str| DoomedTopic { name: Some(name.to_string()), topic_id: [0; 16] };
-        assert_eq!(server.delete(version, vec![named("a"), named("none")]), [0, 3]);
+        let codes =
+            |deleted: &[DeletedTopic]| -> Vec<i16> { deleted.iter().map(|topic| topic.error_code).collect() };
+        let a = server.catalog.topic("a").unwrap().id;
+        let deleted = server.delete(version, vec![named("a"), named("none")]);
+        assert_eq!(codes(&deleted), [0, 3]);
+        let ids = if version >= 6 { [a, [0; 16]] } else { [[0; 16]; 2] };
+        assert_eq!([deleted[0].topic_id, deleted[1].topic_id], ids);
         assert!(server.catalog.topic("a").is_none());
         if version >= 6 {
             let id = server.catalog.topic("b").unwrap().id;
             let by_id = |topic_id| DoomedTopic { name: None, topic_id };
             let both = DoomedTopic { topic_id: id, ..named("b") };
-            assert_eq!(
-                server.delete(version, vec![by_id([9; 16]), both, by_id([0; 16]), by_id(id)]),
-                [100, 42, 42, 0]
-            );
+            let deleted = server.delete(version, vec![by_id([9; 16]), both, by_id([0; 16]), by_id(id)]);
+            assert_eq!(codes(&deleted), [100, 42, 42, 0]);
             assert!(server.catalog.topic("b").is_none());
         }
     }
@@ -269,7 +304,7 @@ fn settings_are_described_in_every_version() {
         assert_eq!((partitions.value.as_deref(), partitions.read_only), (Some("4"), true));
         assert!(broker.configs.is_sorted_by(|left, right| left.name < right.name));
         assert_eq!(server.describe(version, resource(4, "", None)).error_code, 0);
-        for (refused, code) in [((2, "none"), 3), ((4, "2"), 42), ((8, "1"), 42)] {
+        for (refused, code) in [((2, "none"), 3), ((2, "a b"), 17), ((4, "2"), 42), ((8, "1"), 42)] {
             let found = server.describe(version, resource(refused.0, refused.1, None));
             assert_eq!((found.error_code, found.configs.len()), (code, 0));
         }

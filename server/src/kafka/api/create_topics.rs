@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::broker::authority::PARTITIONS_MAX;
 use crate::broker::catalog::CatalogRequest;
 use crate::broker::command::{Command, Event};
 use crate::broker::topic_config;
@@ -12,9 +13,6 @@ use crate::kafka::wire::create_topics::{
     CreateTopicsRequest, CreateTopicsResponse, CreatedConfig, CreatedTopic, NewTopic,
 };
 use crate::kafka::wire::{Reader, WireError};
-
-/// Partitions one topic may be created with.
-const PARTITIONS_MAX: u32 = 10_000;
 
 type Refusal = (ErrorCode, String);
 

@@ -21,7 +21,8 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
             waiting.places.push(waiting.results.len());
             waiting.missing += 1;
         }
-        let (topic_id, error_code) = (topic.topic_id, error.code());
+        let known = name.as_deref().and_then(|name| call.cx.catalog.topic(name));
+        let (topic_id, error_code) = (known.map_or(topic.topic_id, |known| known.id), error.code());
         waiting.results.push(DeletedTopic { name, topic_id, error_code, error_message: None });
     }
     if waiting.missing > 0 {

@@ -1,7 +1,7 @@
 //! DescribeConfigs: every setting of a topic or of this broker, with where its value is from.
 
 use crate::broker::settings::Settings;
-use crate::broker::topic_config::{ConfigKind, TOPIC_CONFIGS};
+use crate::broker::topic_config::{self, ConfigKind, TOPIC_CONFIGS};
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled};
 use crate::kafka::wire::describe_configs::{
@@ -10,8 +10,8 @@ use crate::kafka::wire::describe_configs::{
 use crate::kafka::wire::{Reader, WireError};
 
 /// Resource types.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
 
 /// Sources of a value: the topic, the broker's configuration, the default.
 pub const DYNAMIC_TOPIC: i8 = 1;
@@ -54,8 +54,10 @@ fn described(resource: Resource, found: Configs, include_synonyms: bool) -> Desc
 }
 
 fn topic_configs(name: &str, call: &Call<'_, '_>) -> Configs {
-    let topic = call.cx.catalog.topic(name);
-    let topic = topic.ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("No topic {name:?}.")))?;
+    let topic = call.cx.catalog.topic(name).ok_or_else(|| match topic_config::check_name(name) {
+        Ok(()) => (ErrorCode::UnknownTopicOrPartition, format!("No topic {name:?}.")),
+        Err(reason) => (ErrorCode::InvalidTopic, reason.to_string()),
+    })?;
     let configs = TOPIC_CONFIGS.iter().map(|config| {
         let default = config.default_of(call.cx.settings);
         let given = topic.configs.get(config.name);

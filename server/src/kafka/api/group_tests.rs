@@ -386,12 +386,14 @@ fn administrators_see_groups_and_delete_them() {
         assert_eq!((member.client_id.as_str(), member.client_host.as_str()), ("c", "/127.0.0.1"));
         assert_eq!((&member.metadata[..], &member.assignment[..]), (&b"m"[..], &b"all"[..]));
     }
-    for (version, states, count) in [(0, "", 1), (4, "stable", 1), (5, "Empty", 0)] {
+    for (version, states, count) in [(0, "", 1), (4, "stable", 1), (5, "Stable", 1), (5, "Empty", 0)] {
         let states_filter = if version < 4 { Vec::new() } else { vec![text(states)] };
         let request = ListGroupsRequest { states_filter, types_filter: Vec::new() };
         let response: ListGroupsResponse =
             node.ask((16, version), &request, ListGroupsRequest::encode, ListGroupsResponse::decode);
         assert_eq!((response.error_code, response.groups.len()), (0, count));
+        let group_type = if version < 5 { "" } else { "classic" };
+        assert!(response.groups.iter().all(|group| group.group_type == group_type));
     }
     let delete = DeleteGroupsRequest { groups: vec![text("g"), text("nobody")] };
     let deleted: DeleteGroupsResponse =

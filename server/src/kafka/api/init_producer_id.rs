@@ -12,6 +12,10 @@ use crate::kafka::wire::{Reader, WireError, Writer};
 
 pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, WireError> {
     let request = InitProducerIdRequest::decode(body, call.header.version)?;
+    // An id without an epoch, or the other way round.
+    if (request.producer_id < 0) != (request.producer_epoch < 0) {
+        return Ok(Handled::answer(answer(Err(ErrorCode::InvalidRequest), call)));
+    }
     match request.transactional_id.as_deref() {
         Some("") => Ok(Handled::answer(answer(Err(ErrorCode::InvalidRequest), call))),
         Some(_) => Ok(Handled::answer(answer(Err(ErrorCode::TransactionalIdAuthorizationFailed), call))),

@@ -7,7 +7,7 @@ use crate::kafka::wire::list_groups::{ListGroupsRequest, ListGroupsResponse, Lis
 use crate::kafka::wire::{Reader, WireError};
 
 /// The only type of group there is.
-const TYPE_CLASSIC: &str = "Classic";
+const TYPE_CLASSIC: &str = "classic";
 
 pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, WireError> {
     let filter = ListGroupsRequest::decode(body, call.header.version)?;

@@ -57,16 +57,30 @@ fn place(
     let topic = call.cx.catalog.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let log = log_of(topic, asked.index)?;
     check_leader_epoch(asked.current_leader_epoch)?;
+    if call.header.version < known_from(asked.timestamp) {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
     let to = match asked.timestamp {
         LATEST => SeekTo::HighWatermark,
         EARLIEST | EARLIEST_LOCAL => SeekTo::Start,
         MAX_TIMESTAMP => SeekTo::MaxTimestamp,
         // Nothing is tiered, and nothing waits to be.
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => return Ok(None),
-        time if time >= 0 => SeekTo::Time(time),
-        _ => return Err(ErrorCode::InvalidRequest),
+        time => SeekTo::Time(time),
     };
     Ok(Some((log, to)))
+}
+
+/// The first version of the request in which this stands for a place.
+fn known_from(timestamp: i64) -> i16 {
+    match timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        EARLIEST_PENDING_UPLOAD => 11,
+        unknown if unknown < EARLIEST_PENDING_UPLOAD => i16::MAX,
+        _ => 0,
+    }
 }
 
 fn nowhere(index: i32, error: ErrorCode) -> ListOffsetsPartitionResponse {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::partition::LEADER_EPOCH;
 use crate::broker::catalog::{CatalogError, CatalogRequest, Topic};
 use crate::broker::command::{Command, Event};
+use crate::broker::topic_config;
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
 use crate::kafka::wire::metadata::{
@@ -43,12 +44,12 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
     Ok(Handled::Later(Box::new(Creating { request, creating, refused: BTreeMap::new(), waiting })))
 }
 
-/// Names asked for that the catalog does not have, each once.
+/// Names asked for that the catalog does not have and topics may have, each once.
 fn missing_names(request: &MetadataRequest, call: &Call<'_, '_>) -> Vec<String> {
     let asked = request.topics.iter().flatten().filter(|topic| topic.id == [0; 16]);
     let mut names: Vec<String> = asked
         .filter_map(|topic| topic.name.clone())
-        .filter(|name| call.cx.catalog.topic(name).is_none())
+        .filter(|name| call.cx.catalog.topic(name).is_none() && topic_config::check_name(name).is_ok())
         .collect();
     names.sort_unstable();
     names.dedup();
@@ -141,8 +142,14 @@ fn described(topic: &Topic, node_id: i32, authorized_operations: i32) -> Metadat
 }
 
 fn missing(asked: &MetadataRequestTopic, refused: &BTreeMap<String, ErrorCode>) -> MetadataTopic {
-    let by_id = asked.id != [0; 16] || asked.name.is_none();
-    let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    let unknown = match &asked.name {
+        Some(name) if asked.id == [0; 16] => match topic_config::check_name(name) {
+            Ok(()) => ErrorCode::UnknownTopicOrPartition,
+            // Final, where the other says that the topic may still come into being.
+            Err(_) => ErrorCode::InvalidTopic,
+        },
+        _ => ErrorCode::UnknownTopicId,
+    };
     let error = asked.name.as_ref().and_then(|name| refused.get(name)).copied().unwrap_or(unknown);
     MetadataTopic {
         error_code: error.code(),

@@ -28,12 +28,18 @@ pub mod offset_fetch;
 pub mod sync_group;
 
 // Administration of topics and of the broker.
+pub mod alter_configs;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod incremental_alter_configs;
 
 #[cfg(test)]
 mod administration_tests;
+#[cfg(test)]
+mod alteration_tests;
 #[cfg(test)]
 mod group_tests;

@@ -73,6 +73,10 @@ fn checked(
         return Err(ErrorCode::InvalidRecord);
     }
     let batch = CheckedBatch::from_producer(records)?;
+    // Offsets are given by the log; a producer counts from 0.
+    if batch.header().base_offset.get() != 0 {
+        return Err(ErrorCode::InvalidRecord);
+    }
     let attributes = batch.header().attributes.get();
     if attributes & TRANSACTIONAL != 0 {
         return Err(ErrorCode::InvalidTxnState);

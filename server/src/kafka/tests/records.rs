@@ -76,8 +76,9 @@ fn what_cannot_be_appended_is_refused_with_kafkas_codes() {
     let two = Bytes::from([&sound[..], &sound[..]].concat());
     let cases = [
         (9, "orders", changed(sound.len() - 1, 0xee), 2),
-        (9, "orders", sound.slice(..sound.len() - 1), 2),
-        (9, "orders", Bytes::new(), 2),
+        (9, "orders", sound.slice(..sound.len() - 1), 87),
+        (9, "orders", Bytes::new(), 87),
+        (9, "orders", batch_of(1, 7), 87),
         (9, "orders", changed(16, 1), 87),
         (9, "orders", two, 87),
         (9, "orders", with_attributes(&sound, 0x20), 87),
@@ -327,17 +328,20 @@ fn a_closed_connection_ends_its_watches() {
 #[test]
 fn offsets_are_found_by_end_and_by_time() {
     let mut world = World::new();
+    // With the first version that knows the time.
     let seeks = [
-        (-1, Some(SeekTo::HighWatermark)),
-        (-2, Some(SeekTo::Start)),
-        (-3, Some(SeekTo::MaxTimestamp)),
-        (-4, Some(SeekTo::Start)),
-        (-5, None),
-        (-6, None),
-        (1234, Some(SeekTo::Time(1234))),
+        (-1, 1, Some(SeekTo::HighWatermark)),
+        (-2, 1, Some(SeekTo::Start)),
+        (-3, 7, Some(SeekTo::MaxTimestamp)),
+        (-4, 8, Some(SeekTo::Start)),
+        (-5, 9, None),
+        (-6, 11, None),
+        (-7, i16::MAX, None),
+        (1234, 1, Some(SeekTo::Time(1234))),
     ];
     for version in 1..=11 {
-        for (timestamp, seek) in &seeks {
+        for (timestamp, known_from, seek) in &seeks {
+            let seek = if *known_from <= version { seek } else { &None };
             let partition =
                 ListOffsetsPartition { index: 1, current_leader_epoch: -1, timestamp: *timestamp };
             let topics = vec![ListOffsetsTopic { name: "orders".to_string(), partitions: vec![partition] }];
@@ -353,7 +357,11 @@ fn offsets_are_found_by_end_and_by_time() {
             let (_, mut reader) = world.response(2, version).unwrap();
             let response = ListOffsetsResponse::decode(&mut reader, version).unwrap();
             let partition = &response.topics[0].partitions[0];
-            let expected = if seek.is_some() { (0, 8, 1240) } else { (0, -1, -1) };
+            let expected = match seek {
+                Some(_) => (0, 8, 1240),
+                None if *known_from <= version => (0, -1, -1),
+                None => (35, -1, -1),
+            };
             assert_eq!((partition.error_code, partition.offset, partition.timestamp), expected);
         }
     }
@@ -394,4 +402,9 @@ fn a_producer_gets_an_id_but_no_transactions() {
         let response = InitProducerIdResponse::decode(&mut reader, 4).unwrap();
         assert_eq!((response.error_code, response.producer_id, response.producer_epoch), expected);
     }
+    let half = InitProducerIdRequest { producer_id: 7, producer_epoch: -1, ..Default::default() };
+    world.ask(22, 4, |writer, version| half.encode(writer, version));
+    assert!(world.commands().is_empty());
+    let (_, mut reader) = world.response(22, 4).unwrap();
+    assert_eq!(InitProducerIdResponse::decode(&mut reader, 4).unwrap().error_code, 42);
 }

@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 
+use super::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource, ReplacedConfigs};
 use super::api_versions::{ApiRange, ApiVersionsRequest, ApiVersionsResponse};
+use super::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, GrowingTopic, GrownTopic};
+use super::delete_records::*;
 use super::fetch::*;
+use super::incremental_alter_configs::{ChangedConfig, ChangedConfigs, IncrementalAlterConfigsRequest};
 use super::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use super::list_offsets::*;
 use super::metadata::*;
@@ -335,6 +339,112 @@ fn offset_for_leader_epoch() {
         OffsetForLeaderEpochResponse::encode,
         OffsetForLeaderEpochResponse::decode,
     );
+}
+
+fn records_to_delete() -> DeleteRecordsRequest {
+    let partitions = vec![DeleteRecordsPartition { index: 1, offset: -1 }];
+    let topics = vec![DeleteRecordsTopic { name: text("t"), partitions }];
+    DeleteRecordsRequest { topics, timeout_ms: 1000 }
+}
+
+fn partitions_to_create() -> CreatePartitionsRequest {
+    let assigned = Some(vec![vec![1], vec![2, 3]]);
+    let topics = vec![
+        GrowingTopic { name: text("t"), count: 4, assignments: assigned },
+        GrowingTopic { name: text("u"), count: 2, assignments: None },
+    ];
+    CreatePartitionsRequest { topics, timeout_ms: 1000, validate_only: true }
+}
+
+fn configs_to_change() -> IncrementalAlterConfigsRequest {
+    let config = |name, operation, value| ChangedConfig { name: text(name), operation, value };
+    let configs = vec![config("k", 0, Some(text("v"))), config("l", 1, None)];
+    let resources = vec![ChangedConfigs { resource_type: 2, resource_name: text("t"), configs }];
+    IncrementalAlterConfigsRequest { resources, validate_only: true }
+}
+
+#[test]
+fn alterations_of_topics() {
+    check(21, |_| records_to_delete(), DeleteRecordsRequest::encode, DeleteRecordsRequest::decode);
+    check(
+        21,
+        |_| {
+            let partitions = vec![DeletedRecordsPartition { index: 1, low_watermark: 7, error_code: 44 }];
+            let topics = vec![DeletedRecordsTopic { name: text("t"), partitions }];
+            DeleteRecordsResponse { throttle_time_ms: 3, topics }
+        },
+        DeleteRecordsResponse::encode,
+        DeleteRecordsResponse::decode,
+    );
+    check(37, |_| partitions_to_create(), CreatePartitionsRequest::encode, CreatePartitionsRequest::decode);
+    check(
+        37,
+        |_| {
+            let error_message = Some(text("why"));
+            let results = vec![GrownTopic { name: text("t"), error_code: 37, error_message }];
+            CreatePartitionsResponse { throttle_time_ms: 3, results }
+        },
+        CreatePartitionsResponse::encode,
+        CreatePartitionsResponse::decode,
+    );
+    check(
+        33,
+        |_| {
+            let configs = vec![(text("k"), Some(text("v"))), (text("l"), None)];
+            let resources = vec![ReplacedConfigs { resource_type: 2, resource_name: text("t"), configs }];
+            AlterConfigsRequest { resources, validate_only: true }
+        },
+        AlterConfigsRequest::encode,
+        AlterConfigsRequest::decode,
+    );
+    check(
+        44,
+        |_| configs_to_change(),
+        IncrementalAlterConfigsRequest::encode,
+        IncrementalAlterConfigsRequest::decode,
+    );
+    for key in [33, 44] {
+        check(
+            key,
+            |_| {
+                let (error_message, resource_name) = (Some(text("why")), text("t"));
+                let altered =
+                    AlteredResource { error_code: 40, error_message, resource_type: 2, resource_name };
+                AlterConfigsResponse { throttle_time_ms: 3, resources: vec![altered] }
+            },
+            AlterConfigsResponse::encode,
+            AlterConfigsResponse::decode,
+        );
+    }
+}
+
+/// Written down from Apache Kafka's schemas.
+#[test]
+fn alterations_byte_by_byte() {
+    let encoded = |flexible, encode: &dyn Fn(&mut Writer)| {
+        let mut writer = Writer::new(flexible);
+        encode(&mut writer);
+        writer.into_bytes()
+    };
+    let delete = records_to_delete();
+    let classic = b"\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\0\0\x03\xe8";
+    assert_eq!(encoded(false, &|writer| delete.encode(writer, 1)), classic[..]);
+    let flexible = b"\x02\x02t\x02\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\x03\xe8\0";
+    assert_eq!(encoded(true, &|writer| delete.encode(writer, 2)), flexible[..]);
+
+    let create = partitions_to_create();
+    let classic = b"\0\0\0\x02\0\x01t\0\0\0\x04\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\0\0\x02\0\0\0\x02\0\0\0\x03\
+        \0\x01u\0\0\0\x02\xff\xff\xff\xff\0\0\x03\xe8\x01";
+    assert_eq!(encoded(false, &|writer| create.encode(writer, 1)), classic[..]);
+    let flexible = b"\x03\x02t\0\0\0\x04\x03\x02\0\0\0\x01\0\x03\0\0\0\x02\0\0\0\x03\0\0\
+        \x02u\0\0\0\x02\0\0\0\0\x03\xe8\x01\0";
+    assert_eq!(encoded(true, &|writer| create.encode(writer, 3)), flexible[..]);
+
+    let change = configs_to_change();
+    let classic = b"\0\0\0\x01\x02\0\x01t\0\0\0\x02\0\x01k\0\0\x01v\0\x01l\x01\xff\xff\x01";
+    assert_eq!(encoded(false, &|writer| change.encode(writer, 0)), classic[..]);
+    let flexible = b"\x02\x02\x02t\x03\x02k\0\x02v\0\x02l\x01\0\0\0\x01\0";
+    assert_eq!(encoded(true, &|writer| change.encode(writer, 1)), flexible[..]);
 }
 
 /// Byte strings written down from the protocol's description, not from this code.

@@ -29,10 +29,14 @@ pub mod produce;
 pub mod sync_group;
 
 // Administration of topics and of the broker.
+pub mod alter_configs;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod incremental_alter_configs;
 
 #[cfg(test)]
 mod group_tests;

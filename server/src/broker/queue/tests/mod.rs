@@ -97,7 +97,7 @@ impl World {
     /// One flush; keeps the settlement, honours trims, remembers the read.
     fn flush(&mut self) {
         self.queue.flush(self.now, &mut self.out);
-        self.settlements.extend(self.out.settlement.take());
+        self.settlements.append(&mut self.out.settlements);
         if std::mem::take(&mut self.out.snapshot) {
             self.settlements = self.queue.snapshot();
         }

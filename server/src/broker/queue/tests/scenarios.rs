@@ -105,6 +105,58 @@ fn gets_are_answered_with_what_is_left() {
 }
 
 #[test]
+fn a_consumer_with_room_comes_before_a_get() {
+    let mut world = World::new(QueueSettings::default());
+    world.subscribe(1, 1, shared(1));
+    world.settle_down();
+    world.append_many(2);
+    world.ask(2, 7, Command::Get { log: LOG, settle: true });
+    let answers = world.settle_down();
+    assert_eq!((offsets(&answers), got(&answers)), (vec![0], vec![Some((1, 0))]));
+    world.settle(1, 0, Outcome::Accept);
+    world.append_many(1);
+    world.ask(2, 7, Command::Get { log: LOG, settle: true });
+    let answers = world.settle_down();
+    assert_eq!((offsets(&answers), got(&answers)), (vec![2], vec![None]));
+}
+
+#[test]
+fn a_get_is_not_given_what_had_no_time_to_wait() {
+    let mut world = World::new(QueueSettings { message_ttl_ms: Some(0), ..QueueSettings::default() });
+    world.append_many(1);
+    world.ask(2, 7, Command::Get { log: LOG, settle: true });
+    assert_eq!(got(&world.settle_down()), [None]);
+}
+
+#[test]
+fn a_get_is_not_given_what_must_make_room() {
+    for dead_letters in [false, true] {
+        let settings = QueueSettings { length_max: Some(1), dead_letters, ..QueueSettings::default() };
+        let mut world = World::new(settings);
+        world.append_many(3);
+        world.ask(2, 7, Command::Get { log: LOG, settle: false });
+        assert_eq!(got(&world.settle_down()), [Some((2, 0))]);
+        world.append_many(1);
+        world.settle(2, 2, Outcome::Requeue);
+        world.ask(2, 7, Command::Get { log: LOG, settle: false });
+        assert_eq!(got(&world.settle_down()), [Some((3, 0))]);
+    }
+}
+
+#[test]
+fn a_declaration_is_a_use() {
+    let mut world = World::new(QueueSettings { expires_ms: Some(100), ..QueueSettings::default() });
+    world.settle_down();
+    world.wait(99);
+    world.ask(1, 1, Command::QueueStatus { log: LOG });
+    world.settle_down();
+    world.wait(99);
+    assert!(!world.out.delete_me);
+    world.wait(1);
+    assert!(world.out.delete_me);
+}
+
+#[test]
 fn a_purge_leaves_what_is_held() {
     let mut world = World::new(QueueSettings::default());
     world.subscribe(1, 1, shared(1));
@@ -257,7 +309,7 @@ fn what_the_log_lost_is_settled_and_reading_goes_on() {
     world.log_start = 3;
     world.queue.flush(world.now, &mut world.out);
     assert_eq!(world.out.trim_before.take(), Some(3));
-    world.out.settlement = None;
+    world.out.settlements.clear();
     world.read = world.out.read.take().map(|(from, _)| from);
     assert_eq!(offsets(&world.settle_down()), [3]);
 }

@@ -13,10 +13,13 @@ use crate::failure::Failure;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// No answer to what is asked here is longer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// No answer to a fetch is longer, whatever was asked for.
+const FETCH_BYTES_MAX: usize = 64 << 20;
 /// Where a request's correlation id lies, its size prefix included.
 const CORRELATION_AT: usize = 8;
 
 const PRODUCE: (i16, i16) = (0, 7);
+const FETCH: (i16, i16) = (1, 4);
 const CREATE_TOPICS: (i16, i16) = (19, 2);
 const DELETE_TOPICS: (i16, i16) = (20, 1);
 
@@ -47,11 +50,9 @@ impl Connection {
         Ok(Connection { stream, target: target.to_owned(), received: vec![0; 64 << 10], taken: 0, held: 0 })
     }
 
-    /// A second handle that only sends.
-    pub fn sender(&self) -> Result<Sender, Failure> {
-        let stream =
-            self.stream.try_clone().map_err(Failure::network("share the connection to", &self.target))?;
-        Ok(Sender { stream, target: self.target.clone() })
+    /// The connection itself, for a loop that drives many.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Sends whole frames.
@@ -77,11 +78,6 @@ impl Connection {
                 self.target
             ))),
         }
-    }
-
-    /// Whether a whole answer is here already.
-    pub fn has_answer(&self) -> bool {
-        matches!(self.front_length(), Ok(Some(_)))
     }
 
     /// One request and its answer.
@@ -127,20 +123,8 @@ impl Connection {
     }
 }
 
-/// The sending half of a connection, for a thread of its own.
-pub struct Sender {
-    stream: TcpStream,
-    target: String,
-}
-
-impl Sender {
-    /// Sends whole frames.
-    pub fn send(&mut self, frames: &[u8]) -> Result<(), Failure> {
-        self.stream.write_all(frames).map_err(Failure::network("send to", &self.target))
-    }
-}
-
-fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+/// To the first address that accepts, within [`PATIENCE`].
+pub fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     for address in addresses {
         outcome = TcpStream::connect_timeout(&address, PATIENCE);
@@ -187,11 +171,61 @@ impl<'a> Fields<'a> {
         Some((self.i16()?, self.i64()?))
     }
 
+    /// Error code and records of a fetch answer with one topic and one partition.
+    pub fn fetched(mut self) -> Option<Fetched<'a>> {
+        let (_throttle, _topics, _name, _partitions, _index) =
+            (self.i32()?, self.i32()?, self.string()?, self.i32()?, self.i32()?);
+        let (error, _high_watermark, _last_stable_offset) = (self.i16()?, self.i64()?, self.i64()?);
+        for _ in 0..self.i32()?.max(0) {
+            let (_producer, _first_offset) = (self.i64()?, self.i64()?);
+        }
+        let length = usize::try_from(self.i32()?.max(0)).ok()?;
+        Some(Fetched { error, records: self.0.get(..length)? })
+    }
+
     /// Error code of the only topic in an answer to a creation or deletion.
     fn topic_error(mut self) -> Option<i16> {
         let (_throttle, _topics, _name) = (self.i32()?, self.i32()?, self.string()?);
         self.i16()
     }
+}
+
+/// What a fetch of one partition brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetched<'a> {
+    pub error: i16,
+    /// Batches one after the other; the last may be cut short.
+    pub records: &'a [u8],
+}
+
+/// The answer at the front of `input` once it is there as a whole: its length with the size prefix, and what is
+/// behind the prefix.
+pub fn front(input: &[u8]) -> Result<Option<(usize, Fields<'_>)>, Failure> {
+    let mut fields = Fields(input);
+    let Some(length) = fields.i32() else { return Ok(None) };
+    match usize::try_from(length) {
+        Ok(length) if length <= FETCH_BYTES_MAX => {
+            Ok(fields.0.get(..length).map(|answer| (4 + length, Fields(answer))))
+        }
+        _ => Err(Failure::Broker("the peer does not speak the Kafka protocol".to_owned())),
+    }
+}
+
+/// Takes the correlation id, which must be the expected one.
+pub fn expect_correlation(answer: &mut Fields<'_>, expected: Option<i32>) -> Result<(), Failure> {
+    match answer.i32() {
+        Some(found) if Some(found) == expected => Ok(()),
+        found => {
+            Err(Failure::Broker(format!("the broker answered request {found:?}, expected {expected:?}")))
+        }
+    }
+}
+
+/// Length of the batch at the front, which may be longer than `records`.
+pub fn batch_length(records: &[u8]) -> Option<usize> {
+    let mut fields = Fields(records);
+    let (_base_offset, length) = (fields.i64()?, fields.i32()?);
+    usize::try_from(length).ok()?.checked_add(12)
 }
 
 /// A topic that exists as long as this value does.
@@ -286,6 +320,23 @@ pub fn produce(topic: &str, partition: i32, batch: &[u8]) -> Vec<u8> {
     body.extend((batch.len() as i32).to_be_bytes());
     body.extend(batch);
     request(PRODUCE, 0, &body)
+}
+
+/// A whole frame that reads from `offset` on, and waits up to half a second for something to read.
+pub fn fetch(topic: &str, partition: i32, offset: i64, bytes_max: i32, correlation: i32) -> Vec<u8> {
+    let mut body = Vec::with_capacity(topic.len() + 64);
+    body.extend((-1i32).to_be_bytes());
+    body.extend(500i32.to_be_bytes());
+    body.extend(1i32.to_be_bytes());
+    body.extend(bytes_max.to_be_bytes());
+    body.push(0);
+    body.extend(1i32.to_be_bytes());
+    put_string(&mut body, topic);
+    body.extend(1i32.to_be_bytes());
+    body.extend(partition.to_be_bytes());
+    body.extend(offset.to_be_bytes());
+    body.extend(bytes_max.to_be_bytes());
+    request(FETCH, correlation, &body)
 }
 
 /// Gives the frame another correlation id.

@@ -33,10 +33,11 @@ pub fn check(file: Option<&Path>) -> Result<(), Failure> {
     )))
 }
 
-/// Writes `figures` with the machine and the command they came from to `file`, if there is one.
-pub fn save(file: Option<&Path>, machine: &Machine, figures: Value) -> Result<(), Failure> {
+/// Writes `figures` with the machine and the command they came from to `file`, if there is one. `kind` says what
+/// they are.
+pub fn save(file: Option<&Path>, machine: &Machine, kind: &str, figures: Value) -> Result<(), Failure> {
     let Some(file) = file else { return Ok(()) };
     let command: Vec<String> = std::env::args().collect();
-    let all = json!({ "command": command.join(" "), "machine": machine.json(), "figures": figures });
+    let all = json!({ "schema": 1, "kind": kind, "command": command.join(" "), "machine": machine.json(), "figures": figures });
     fs::write(file, format!("{all:#}\n")).map_err(Failure::disk("write", file))
 }

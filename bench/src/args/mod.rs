@@ -1,0 +1,291 @@
+//! The command line, as clap describes it and as the measurements read it.
+//!
+//! In: arguments. Out: one struct per measurement. Never: opens, connects to or creates anything.
+
+mod load;
+mod probe;
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+pub use load::LoadArgs;
+pub use probe::{Point, Probe};
+
+/// What `produce-latency` measures.
+pub struct ProduceLatency {
+    /// `HOST:PORT` of a running broker, or none: start one.
+    pub target: Option<String>,
+    /// Seconds that each of the three parts takes in each round.
+    pub seconds: u64,
+    pub rounds: u64,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `journal-write` measures.
+pub struct JournalWrite {
+    pub rounds: u64,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `compare` measures.
+pub struct Compare {
+    pub peer: String,
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `report` shows.
+pub struct Report {
+    pub files: Vec<PathBuf>,
+    pub out: PathBuf,
+}
+
+/// What `engine` measures.
+pub struct Engine {
+    pub name: String,
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `floor` measures.
+pub struct Floor {
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+    /// Only serve, at this address.
+    pub listen: Option<String>,
+    /// With `listen`: without a disk.
+    pub null: bool,
+}
+
+/// All subcommands.
+pub fn command() -> Command {
+    Command::new("ringmain-bench")
+        .about("Measures this machine, and the broker against it")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("produce-latency")
+                .about("A durable produce of one record, against a raw durable write and a TCP round trip")
+                .arg(
+                    target().help(
+                        "A running Kafka-protocol broker [default: start ringmain beside this program]",
+                    ),
+                )
+                .arg(count("seconds", "2", 1, 3600).help("Seconds of each part in each round"))
+                .arg(count("rounds", "5", 1, 1000))
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("journal-write")
+                .about("Durable appends to pre-written, fallocated and growing files")
+                .arg(count("rounds", "5", 1, 1000))
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(load::command())
+        .subcommand(probe::command())
+        .subcommand(
+            Command::new("compare")
+                .about("The broker beside another one, in turns; the other one is installed if it is missing")
+                .arg(
+                    Arg::new("peer")
+                        .value_name("PEER")
+                        .required(true)
+                        .value_parser(["kafka", "rabbitmq", "nats"]),
+                )
+                .arg(quick().help("Three short rounds"))
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("report")
+                .about("One page with pictures from the files that --json wrote")
+                .arg(
+                    Arg::new("files")
+                        .value_name("FILE.json")
+                        .required(true)
+                        .num_args(1..)
+                        .value_parser(value_parser!(PathBuf)),
+                )
+                .arg(
+                    Arg::new("out")
+                        .long("out")
+                        .value_name("PAGE.html")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf)),
+                ),
+        )
+        .subcommand(
+            Command::new("engine")
+                .about("The engine alone, as a ratio to the raw device in the same run")
+                .arg(Arg::new("name").value_name("NAME").required(true).value_parser([
+                    "append",
+                    "read-memory",
+                    "read-cold",
+                    "many-partitions",
+                ]))
+                .arg(quick())
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("floor")
+                .about("The least program that could do the broker's job, under the same load as a broker")
+                .arg(quick())
+                .arg(dir())
+                .arg(json())
+                .arg(
+                    Arg::new("listen")
+                        .long("listen")
+                        .value_name("HOST:PORT")
+                        .help("Measure nothing; serve there, for `load produce` to drive"),
+                )
+                .arg(
+                    Arg::new("null")
+                        .long("null")
+                        .action(ArgAction::SetTrue)
+                        .requires("listen")
+                        .help("Serve without a disk: answer at once"),
+                ),
+        )
+}
+
+fn target() -> Arg {
+    Arg::new("target").long("target").value_name("HOST:PORT")
+}
+
+fn dir() -> Arg {
+    Arg::new("dir")
+        .long("dir")
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+        .default_value(".")
+        .help("Directory on the device to measure")
+}
+
+fn quick() -> Arg {
+    Arg::new("quick").long("quick").action(ArgAction::SetTrue).help("At most a minute")
+}
+
+fn json() -> Arg {
+    Arg::new("json")
+        .long("json")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Also write the figures to FILE")
+}
+
+fn count(name: &'static str, default: &'static str, low: u64, high: u64) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("N")
+        .default_value(default)
+        .value_parser(value_parser!(u64).range(low..=high))
+}
+
+/// The count `name`, which always has a value because the argument has a default.
+fn count_of(found: &ArgMatches, name: &str) -> u64 {
+    found.get_one::<u64>(name).copied().unwrap_or(1)
+}
+
+fn path_of(found: &ArgMatches, name: &str) -> Option<PathBuf> {
+    found.get_one::<PathBuf>(name).cloned()
+}
+
+impl From<&ArgMatches> for ProduceLatency {
+    fn from(found: &ArgMatches) -> ProduceLatency {
+        ProduceLatency {
+            target: found.get_one::<String>("target").cloned(),
+            seconds: count_of(found, "seconds"),
+            rounds: count_of(found, "rounds"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for JournalWrite {
+    fn from(found: &ArgMatches) -> JournalWrite {
+        JournalWrite {
+            rounds: count_of(found, "rounds"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Compare {
+    fn from(found: &ArgMatches) -> Compare {
+        Compare {
+            peer: found.get_one::<String>("peer").cloned().unwrap_or_default(),
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Report {
+    fn from(found: &ArgMatches) -> Report {
+        let files = found.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect();
+        Report { files, out: path_of(found, "out").unwrap_or_default() }
+    }
+}
+
+impl From<&ArgMatches> for Engine {
+    fn from(found: &ArgMatches) -> Engine {
+        Engine {
+            name: found.get_one::<String>("name").cloned().unwrap_or_default(),
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Floor {
+    fn from(found: &ArgMatches) -> Floor {
+        Floor {
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+            listen: found.get_one::<String>("listen").cloned(),
+            null: found.get_flag("null"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_and_given_values_arrive() {
+        let matches = command()
+            .try_get_matches_from(["ringmain-bench", "produce-latency", "--rounds", "3", "--target", "h:1"])
+            .unwrap();
+        let found = ProduceLatency::from(matches.subcommand().unwrap().1);
+        assert_eq!((found.rounds, found.seconds), (3, 2));
+        assert_eq!(found.target.as_deref(), Some("h:1"));
+        assert_eq!(found.dir, PathBuf::from("."));
+    }
+
+    #[test]
+    fn a_zero_count_is_refused() {
+        let found = command().try_get_matches_from(["ringmain-bench", "journal-write", "--rounds", "0"]);
+        assert!(found.is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! The limit that the broker is compared with: the least program that could do its job, under the same load.
+//!
+//! In: a directory. Out: what that program does, and what the same program does without a disk, which is what the
+//! client can ask for. Never: compares runs of different minutes: the two take turns.
+
+mod request;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::args::Floor;
+use crate::cores::Cores;
+use crate::failure::Failure;
+use crate::histogram::median;
+use crate::interrupt::Interrupt;
+use crate::load::work::{Load, Place, Protocol};
+use crate::machine::Machine;
+use crate::output;
+use crate::raw::file;
+use server::{Journal, Server};
+
+const FILE_BYTES: u64 = 256 << 20;
+
+/// The server on a thread of its own, until dropped.
+struct Running {
+    target: String,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// With a journal in `dir`, or without.
+    fn start(
+        listen: &str,
+        dir: Option<&Path>,
+        cores: Option<Cores>,
+        interrupt: &Interrupt,
+    ) -> Result<Running, Failure> {
+        let journal = match dir {
+            Some(dir) => {
+                Some(Journal { file: file::written(dir, FILE_BYTES, interrupt)?, bytes: FILE_BYTES })
+            }
+            None => None,
+        };
+        let bound = TcpListener::bind(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(Failure::network("listen on", listen))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let run = move || {
+            cores.into_iter().for_each(|cores| cores.pin_answering());
+            let outcome = Server::new(listener, journal, seen).and_then(|mut server| server.run());
+            if let Err(error) = outcome {
+                eprintln!("ringmain-bench: the least broker has failed: {error}");
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("floor".to_owned())
+            .spawn(run)
+            .map_err(|source| Failure::Kernel { doing: "start a thread", source })?;
+        Ok(Running { target: address.to_string(), stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Something has to happen, or it would wait on.
+        drop(TcpStream::connect(&self.target));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One kind of work and what both servers made of it in each round.
+struct Row {
+    name: &'static str,
+    load: Load,
+    floor: Side,
+    null: Side,
+}
+
+#[derive(Default)]
+struct Side {
+    per_second: Vec<f64>,
+    p50_us: Vec<f64>,
+    p99_us: Vec<f64>,
+}
+
+impl Side {
+    fn measure(&mut self, load: &Load, target: &str, interrupt: &Interrupt) -> Result<(), Failure> {
+        let load = Load { target: target.to_owned(), ..load.clone() };
+        let tally = Place::prepare(&load)?.produce(&load, interrupt)?;
+        self.per_second.push(tally.records as f64 / tally.seconds());
+        self.p50_us.push(tally.response.percentile_us(50.0));
+        self.p99_us.push(tally.response.percentile_us(99.0));
+        Ok(())
+    }
+
+    fn line(&self) -> String {
+        let of = |values: &Vec<f64>| median(values.clone());
+        format!("{:>12.0} {:>9.0} {:>9.0}", of(&self.per_second), of(&self.p50_us), of(&self.p99_us))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "records_per_second": self.per_second, "p50_us": self.p50_us, "p99_us": self.p99_us })
+    }
+}
+
+/// The three kinds of work every broker is judged by: bulk, alone, and many that each wait.
+fn rows(seconds: u64) -> Vec<Row> {
+    let kinds: [(&'static str, u64, u64, u64); 3] = [
+        ("16 KiB batches, 4 connections x 8 in flight", 4, 8, 16 << 10),
+        ("1 record of 1 KiB, 1 connection x 1 in flight", 1, 1, 1),
+        ("1 record of 1 KiB, 64 connections x 1 in flight", 64, 1, 1),
+    ];
+    let row = |(name, connections, in_flight, batch_bytes)| Row {
+        name,
+        load: Load {
+            protocol: Protocol::Kafka,
+            target: String::new(),
+            connections,
+            in_flight,
+            batch_bytes,
+            record_bytes: 1024,
+            partitions: 4,
+            seconds,
+            warm_up: Duration::from_millis(300),
+            rate: None,
+            topic: None,
+            queue_kind: None,
+            ack_every: 1,
+        },
+        floor: Side::default(),
+        null: Side::default(),
+    };
+    kinds.map(row).into()
+}
+
+/// Measures, or with `listen` only serves.
+pub fn run(args: &Floor, interrupt: &Interrupt) -> Result<(), Failure> {
+    output::check(args.json.as_deref())?;
+    let machine = if args.null { Machine::here() } else { Machine::at(&args.dir)? };
+    let cores = Cores::choose();
+    if let Some(listen) = &args.listen {
+        return serve(args, listen, cores, interrupt);
+    }
+    output::print(&machine.lines())?;
+    let floor = Running::start("127.0.0.1:0", Some(&args.dir), cores, interrupt)?;
+    let null = Running::start("127.0.0.1:0", None, cores, interrupt)?;
+    if let Some(cores) = cores {
+        cores.pin_asking();
+        output::print(&format!("cores        {}\n", cores.line()))?;
+    }
+    let (rounds, seconds) = if args.quick { (3, 1) } else { (5, 3) };
+    let mut rows = rows(seconds);
+    for _ in 0..rounds {
+        for row in &mut rows {
+            row.null.measure(&row.load, &null.target, interrupt)?;
+            row.floor.measure(&row.load, &floor.target, interrupt)?;
+        }
+    }
+    output::print(&table(&rows))?;
+    let figures = rows
+        .iter()
+        .map(|row| json!({ "work": row.name, "floor": row.floor.json(), "null": row.null.json() }));
+    output::save(args.json.as_deref(), &machine, "floor", figures.collect())
+}
+
+fn serve(args: &Floor, listen: &str, cores: Option<Cores>, interrupt: &Interrupt) -> Result<(), Failure> {
+    let dir = (!args.null).then_some(args.dir.as_path());
+    let running = Running::start(listen, dir, cores, interrupt)?;
+    output::print(&format!("ready kafka={}\n", running.target))?;
+    while running.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if interrupt.check().is_err() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(Failure::Broker("the least broker has ended".to_owned()))
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut out = format!(
+        "\nmedians; durable: one write of what came in, RWF_DSYNC; null: no write at all\n\n\
+         {:<48} {:>32} {:>32} {:>12}\n{:<48} {:>12} {:>9} {:>9} {:>12} {:>9} {:>9} {:>12}\n",
+        "",
+        "durable",
+        "null",
+        "",
+        "work",
+        "records/s",
+        "p50 us",
+        "p99 us",
+        "records/s",
+        "p50 us",
+        "p99 us",
+        "null/durable"
+    );
+    for Row { name, floor, null, .. } in rows {
+        let ratio =
+            median(null.per_second.iter().zip(&floor.per_second).map(|(null, floor)| null / floor).collect());
+        out += &format!("{name:<48} {} {} {ratio:>12.2}\n", floor.line(), null.line());
+    }
+    out
+}

@@ -1,0 +1,326 @@
+//! A place to load: a topic, queues or streams on a broker, and the connections of each kind of work on them.
+//!
+//! In: what the load is. Out: a tally of each piece of work. Never: begins to count before every connection is set up.
+
+use std::time::{Duration, Instant};
+
+use ringmain_engine::format::batch::CheckedBatch;
+use ringmain_engine::format::record::BatchBuilder;
+
+use super::drive::{Lane, Run, drive};
+use super::plan::Plan;
+use super::tally::Tally;
+use super::window::{Patch, Window};
+use super::{amqp, kafka, nats};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::wire;
+
+/// Time between setting up and the first request, so that all connections begin together.
+const LEAD: Duration = Duration::from_millis(20);
+/// What a consumer gets to read for each second of its run when it brings no topic of its own: Kafka's batches are
+/// read again and again, messages are gone once they are read.
+const FILL_BYTES_PER_SECOND: u64 = 64 << 20;
+const FILL_BYTES_MAX: u64 = 1 << 30;
+/// Asked for at a time.
+const FETCH_BYTES: i32 = 1 << 20;
+/// The most that a prefetch can be.
+const PREFETCH_MAX: u64 = 65_535;
+
+/// What is spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Kafka,
+    Amqp,
+    Nats,
+}
+
+impl Protocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Kafka => "kafka",
+            Protocol::Amqp => "amqp",
+            Protocol::Nats => "nats",
+        }
+    }
+}
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub protocol: Protocol,
+    pub target: String,
+    pub connections: u64,
+    /// Requests that wait for an answer, or deliveries that wait for their acknowledgement, per connection.
+    pub in_flight: u64,
+    pub batch_bytes: u64,
+    pub record_bytes: u64,
+    /// Partitions, queues or streams.
+    pub partitions: u64,
+    pub seconds: u64,
+    pub warm_up: Duration,
+    /// Requests per second over all connections, or none: as fast as the answers come.
+    pub rate: Option<u64>,
+    /// A topic that is there already.
+    pub topic: Option<String>,
+    /// `x-queue-type` of the queues made.
+    pub queue_kind: Option<String>,
+    /// Deliveries acknowledged at once.
+    pub ack_every: u64,
+}
+
+impl Load {
+    fn run(&self) -> Run {
+        let time = Duration::from_secs(self.seconds);
+        Run { begin: Instant::now() + LEAD, warm_up: self.warm_up, time }
+    }
+
+    /// The plan of lane `number`: begun one after the other, so that they do not all send at the same moments.
+    fn plan(&self, rate: u64, number: u64, begin: Instant) -> Plan {
+        let pace = Duration::from_secs_f64(self.connections as f64 / rate as f64);
+        Plan::new(begin + pace.mul_f64(number as f64 / self.connections as f64), pace)
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        // Not all the same byte, so that nothing on the way finds it easy; the same each run.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        };
+        (0..self.record_bytes).map(|_| next()).collect()
+    }
+
+    /// As many records as `batch_bytes` holds, but at least one.
+    pub fn batch(&self) -> CheckedBatch {
+        let value = self.payload();
+        let now_ms = wire::kafka::now_ms();
+        let mut builder = BatchBuilder::new(now_ms);
+        let mut record_bytes = 0;
+        while builder.is_empty() || builder.len() + record_bytes <= self.batch_bytes as usize {
+            let before = builder.len();
+            builder.push(now_ms, None, Some(&value), &[]);
+            record_bytes = builder.len() - before;
+        }
+        builder.finish()
+    }
+}
+
+/// What was made on the broker; it goes when this goes.
+enum Made {
+    Topic(wire::kafka::Topic),
+    Queues(wire::amqp::Queues),
+    Streams(wire::nats::Streams),
+    /// It was there before.
+    Found(String),
+}
+
+/// A broker with something to load.
+pub struct Place {
+    made: Made,
+    /// What each partition, queue or stream holds: Kafka offsets, or messages.
+    filled: Vec<u64>,
+}
+
+impl Place {
+    /// Makes the topic, queues or streams, and waits until they take records.
+    pub fn prepare(load: &Load) -> Result<Place, Failure> {
+        let made = match (load.protocol, &load.topic) {
+            (_, Some(name)) => Made::Found(name.clone()),
+            (Protocol::Kafka, None) => {
+                let mut topic = wire::kafka::Topic::create(&load.target, load.partitions)?;
+                topic.settle(load.partitions, load.batch().bytes())?;
+                Made::Topic(topic)
+            }
+            (Protocol::Amqp, None) => {
+                let kind = wire::amqp::QueueKind { kind: load.queue_kind.clone() };
+                Made::Queues(wire::amqp::Queues::create(&load.target, load.partitions, &kind)?)
+            }
+            (Protocol::Nats, None) => {
+                Made::Streams(wire::nats::Streams::create(&load.target, load.partitions)?)
+            }
+        };
+        Ok(Place { made, filled: vec![0; load.partitions as usize] })
+    }
+
+    fn name(&self, number: u64) -> &str {
+        match &self.made {
+            Made::Topic(topic) => topic.name(),
+            Made::Queues(queues) => queues.name(number),
+            Made::Streams(streams) => streams.name(number),
+            Made::Found(name) => name,
+        }
+    }
+
+    /// Produces for the time of the load.
+    pub fn produce(&mut self, load: &Load, interrupt: &Interrupt) -> Result<Tally, Failure> {
+        let run = load.run();
+        let mut lanes = Vec::new();
+        for number in 0..load.connections {
+            let plan = load.rate.map(|rate| (load.plan(rate, number, run.begin), run.end()));
+            lanes.push(self.producer(load, number, plan, None)?);
+        }
+        drive(lanes, run, interrupt)
+    }
+
+    /// Puts something to read into every partition, queue or stream, through one connection each.
+    pub fn fill(&mut self, load: &Load, interrupt: &Interrupt) -> Result<(), Failure> {
+        let run = Run { begin: Instant::now(), warm_up: Duration::ZERO, time: Duration::from_secs(86_400) };
+        let records =
+            (FILL_BYTES_MAX.min(load.seconds * FILL_BYTES_PER_SECOND) / load.partitions / load.record_bytes)
+                .max(1);
+        let per_request = match load.protocol {
+            Protocol::Kafka => u64::from(load.batch().header().records_count.get().unsigned_abs()),
+            Protocol::Amqp | Protocol::Nats => 1,
+        };
+        let filling =
+            Load { in_flight: if load.protocol == Protocol::Kafka { 8 } else { 500 }, ..load.clone() };
+        let requests = records.div_ceil(per_request);
+        let mut lanes = Vec::new();
+        for number in 0..load.partitions {
+            lanes.push(self.producer(&filling, number, None, Some(requests))?);
+        }
+        drive(lanes, run, interrupt)?;
+        // A new topic took one batch when it was tried.
+        let before = u64::from(matches!(self.made, Made::Topic(_)));
+        self.filled.iter_mut().for_each(|count| *count += (requests + before) * per_request);
+        Ok(())
+    }
+
+    /// Reads for the time of the load; queues and streams at most until all is read.
+    pub fn consume(&mut self, load: &Load, interrupt: &Interrupt) -> Result<Tally, Failure> {
+        let run = load.run();
+        let mut lanes = Vec::new();
+        for number in 0..load.connections {
+            lanes.push(self.consumer(load, number, None)?);
+        }
+        drive(lanes, run, interrupt)
+    }
+
+    /// Produces at `rate` and consumes what was produced: latencies are from the planned time of a produce to the
+    /// arrival of its records at the consumer.
+    pub fn follow(&mut self, load: &Load, rate: u64, interrupt: &Interrupt) -> Result<Tally, Failure> {
+        if load.connections != load.partitions || load.topic.is_some() || load.protocol == Protocol::Nats {
+            let reason = "consuming at a rate needs as many --partitions as --connections, and no --topic";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+        let run = load.run();
+        let (mut producers, mut consumers) = (Vec::new(), Vec::new());
+        for number in 0..load.connections {
+            let plan = load.plan(rate, number, run.begin);
+            producers.push(self.producer(load, number, Some((plan, run.end())), None)?);
+            consumers.push(self.consumer(load, number, Some((plan, plan.count_until(run.end()))))?);
+        }
+        std::thread::scope(|scope| {
+            let producing = scope.spawn(|| drive(producers, run, interrupt));
+            let read = drive(consumers, run, interrupt);
+            // A reader sees that nothing comes; the producer knows why.
+            producing.join().unwrap_or(Err(Failure::Interrupted))?;
+            read
+        })
+    }
+
+    fn producer(
+        &self,
+        load: &Load,
+        number: u64,
+        plan: Option<(Plan, Instant)>,
+        count: Option<u64>,
+    ) -> Result<Lane, Failure> {
+        let name = self.name(number);
+        let ready = |frame: &[u8], counts, patch: Patch| {
+            let mut window = Window::new(frame, load.in_flight, counts, patch);
+            plan.into_iter().for_each(|(plan, end)| window.follow(plan, end));
+            count.into_iter().for_each(|count| window.stop_after(count));
+            window
+        };
+        match load.protocol {
+            Protocol::Kafka => {
+                let batch = load.batch();
+                let partition = (number % load.partitions) as i32;
+                let frame = wire::kafka::produce(name, partition, batch.bytes());
+                let records = u64::from(batch.header().records_count.get().unsigned_abs());
+                let patch = Box::new(|frame: &mut [u8], number| wire::kafka::patch(frame, number as i32));
+                let window = ready(&frame, (records, batch.bytes().len() as u64), patch);
+                let stream = wire::kafka::Connection::open(&load.target)?.into_stream();
+                Lane::new(stream, &load.target, Box::new(kafka::Producer::new(window, name)), &[])
+            }
+            Protocol::Amqp => {
+                let mut connection = wire::amqp::Connection::open(&load.target)?;
+                connection.confirm()?;
+                let (frame, at) = wire::amqp::publish(name, &load.payload());
+                let patch = Box::new(move |frame: &mut [u8], number: u64| {
+                    if let Some(place) = frame.get_mut(at..at + 8) {
+                        place.copy_from_slice(&number.to_be_bytes());
+                    }
+                });
+                let window = ready(&frame, (1, load.record_bytes), patch);
+                let (stream, received) = connection.into_parts();
+                Lane::new(stream, &load.target, Box::new(amqp::Publisher::new(window)), &received)
+            }
+            Protocol::Nats => {
+                let connection = wire::nats::Connection::open(&load.target, &format!("{name}-{number}"))?;
+                let (frame, at) = wire::nats::publish(name, connection.inbox(), &load.payload());
+                let patch = Box::new(move |frame: &mut [u8], number| wire::nats::patch(frame, at, number));
+                let window = ready(&frame, (1, load.record_bytes), patch);
+                let (stream, received) = connection.into_parts();
+                Lane::new(stream, &load.target, Box::new(nats::Publisher::new(window)), &received)
+            }
+        }
+    }
+
+    fn consumer(&self, load: &Load, number: u64, planned: Option<(Plan, u64)>) -> Result<Lane, Failure> {
+        let name = self.name(number);
+        let filled = self.filled.get((number % load.partitions) as usize).copied().filter(|count| *count > 0);
+        match load.protocol {
+            Protocol::Kafka => {
+                let records = u64::from(load.batch().header().records_count.get().unsigned_abs());
+                // A new topic took one batch when it was tried; what is planned comes behind it.
+                let from = if planned.is_some() { records as i64 } else { 0 };
+                let reading = kafka::Reading {
+                    topic: name.to_owned(),
+                    partition: (number % load.partitions) as i32,
+                    from,
+                    fetch_bytes: FETCH_BYTES,
+                    again_at: filled.map(|end| end as i64),
+                    planned: planned.map(|(plan, requests)| kafka::Planned {
+                        plan,
+                        records_per_request: records,
+                        requests,
+                    }),
+                };
+                let stream = wire::kafka::Connection::open(&load.target)?.into_stream();
+                Lane::new(stream, &load.target, Box::new(kafka::Consumer::new(reading)), &[])
+            }
+            Protocol::Amqp => {
+                let mut connection = wire::amqp::Connection::open(&load.target)?;
+                connection.consume(name, load.in_flight.min(PREFETCH_MAX) as u16)?;
+                let (stream, received) = connection.into_parts();
+                // What several consumers of a queue get depends on the others, so none can know its end.
+                let alone = load.connections <= load.partitions;
+                let reading = amqp::Reading {
+                    ack_every: load.ack_every,
+                    body_bytes: load.record_bytes,
+                    count: planned.map(|(_, requests)| requests).or(filled.filter(|_| alone)),
+                    planned: planned.map(|(plan, _)| plan),
+                };
+                Lane::new(stream, &load.target, Box::new(amqp::Consumer::new(reading)), &received)
+            }
+            Protocol::Nats => {
+                let mut connection =
+                    wire::nats::Connection::open(&load.target, &format!("{name}-c{number}"))?;
+                let deliver = format!("{}.d", connection.inbox());
+                let config = format!(
+                    "{{\"stream_name\":\"{name}\",\"config\":{{\"deliver_subject\":\"{deliver}\",\
+                     \"deliver_policy\":\"all\",\"ack_policy\":\"explicit\",\"max_ack_pending\":{}}}}}",
+                    load.in_flight
+                );
+                connection.call(&format!("CONSUMER.CREATE.{name}"), &config)?;
+                let (stream, received) = connection.into_parts();
+                Lane::new(stream, &load.target, Box::new(nats::Consumer::new(filled)), &received)
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Files to measure with: open for direct I/O and without a name, so that nothing is left behind.
+//!
+//! In: a directory. Out: open files. Never: a file that outlives the process.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ringmain_engine::io::buffer;
+
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+
+/// Written at a time while a file is prepared.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// A new file in `dir` without a name, open for direct I/O.
+pub fn nameless(dir: &Path) -> Result<File, Failure> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = &dir.join(format!(".ringmain-bench-{}-{count}", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).custom_flags(libc::O_DIRECT);
+    let opened = options.open(path);
+    if let Err(error) = &opened
+        && error.raw_os_error() == Some(libc::EINVAL)
+    {
+        // The kernel creates the name before the file system refuses the flag.
+        let _ = std::fs::remove_file(path);
+        let reason = "its file system does not take direct I/O (O_DIRECT)".to_owned();
+        return Err(Failure::Unfit { path: path.parent().unwrap_or(path).to_owned(), reason });
+    }
+    let file = opened.map_err(Failure::disk("create", path))?;
+    std::fs::remove_file(path).map_err(Failure::disk("remove the name of", path))?;
+    Ok(file)
+}
+
+/// The same, with `bytes` (a multiple of 1 MiB) of blocks that were written before.
+pub fn written(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<File, Failure> {
+    let file = nameless(dir)?;
+    let mut piece = buffer::aligned(PIECE_BYTES as usize);
+    // Not zeros: some devices keep no blocks for them.
+    piece.resize(PIECE_BYTES as usize, 0x5a);
+    for position in (0..bytes).step_by(PIECE_BYTES as usize) {
+        interrupt.check()?;
+        file.write_all_at(&piece, position).map_err(Failure::disk("write to a file in", dir))?;
+    }
+    file.sync_all().map_err(Failure::disk("sync a file in", dir))?;
+    Ok(file)
+}
+
+/// The same file once more, each write to it durable when it completes (`O_DSYNC`).
+pub fn durable_handle(file: &File) -> std::io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_file_has_its_length_and_no_name() {
+        let dir = std::env::temp_dir().join(format!("ringmain-bench-file-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let file = written(&dir, 2 << 20, &Interrupt::listen().unwrap()).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 2 << 20);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+        std::fs::remove_dir(&dir).unwrap();
+    }
+}

@@ -1,0 +1,54 @@
+//! Pages of figures that are whole, odd or not figures at all.
+
+use serde_json::json;
+
+use super::*;
+
+fn source(kind: &str, figures: Value) -> Source {
+    let all = json!({ "schema": 1, "kind": kind, "command": "a <b>", "machine": { "kernel": "6" }, "figures": figures });
+    Source { name: "x.json".to_owned(), kind: kind.to_owned(), all }
+}
+
+#[test]
+fn a_load_and_a_probe_make_pictures_and_two_numbers() {
+    let load = json!({
+        "work": "produce", "protocol": "kafka", "records_per_second": 1234567.0, "interval_seconds": 1.0,
+        "response": { "p50_us": 10.0, "p99_us": 2500.0, "curve_us": [[50.0, 10.0], [99.0, 2500.0], [100.0, 9e6]] },
+        "intervals": [{ "records_per_second": 1e6, "p99_us": 9.0 }, { "records_per_second": 2e6, "p99_us": 8.0 }],
+    });
+    let cell = json!({ "block_bytes": 4096, "depth": 1, "figures": { "bytes_per_second": 1e8 } });
+    let probe = json!({
+        "surfaces": [{ "pattern": "durable append", "cells": [cell], "knee": { "block_bytes": 4096, "depth": 1 } }],
+        "verdict": ["<script>"],
+    });
+    let page = page::html(&[source("probe", probe), source("load", load)]).unwrap();
+    assert_eq!(page.matches("<svg").count(), 4);
+    assert!(page.contains("<b>1.2M records/s</b>") && page.contains("<b>2.50 ms</b>"), "{page}");
+    assert_eq!(page.matches("class=number>").count(), 2);
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"));
+    let links = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!links.contains("http"), "nothing comes from a network");
+}
+
+#[test]
+fn missing_fields_are_shown_as_such_and_not_believed() {
+    for kind in ["load", "probe", "compare", "floor", "engine-append", "journal-write", "other"] {
+        for figures in
+            [json!(null), json!({}), json!([{}]), json!({ "surfaces": [{}], "works": [{ "servers": [{}] }] })]
+        {
+            assert!(page::html(&[source(kind, figures)]).is_ok(), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn other_files_are_refused() {
+    let path = std::env::temp_dir().join(format!("ringmain-bench-report-{}", std::process::id()));
+    let args = |out: &str| Report { files: vec![path.clone()], out: std::env::temp_dir().join(out) };
+    for text in ["", "not json", "{}", "{\"schema\":2,\"kind\":\"load\"}"] {
+        std::fs::write(&path, text).unwrap();
+        assert!(run(&args("never-written.html")).unwrap_err().to_string().contains(&*path.to_string_lossy()));
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(!std::env::temp_dir().join("never-written.html").exists());
+}
