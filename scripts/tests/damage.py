@@ -23,8 +23,13 @@ from broker import BINARY, Broker
 from clients import Amqp, create_topic, produce, publish, queue, unique
 
 JOURNAL_FILE_BYTES = 36 << 20
-OPTIONS = ["--journal-file-bytes", str(JOURNAL_FILE_BYTES)]
 TOPICS, RECORDS, QUEUE_MESSAGES = 3, 40, 30
+
+
+def configure(broker):
+    file = broker.directory / "ringmain.toml"
+    file.write_text(f"journal_file_bytes = {JOURNAL_FILE_BYTES}\n")
+    broker.options = ["--config", str(file)]
 
 
 def fill(broker):
@@ -157,7 +162,8 @@ def main():
     args = args.parse_args()
     rng, started = random.Random(args.seed), time.monotonic()
     counts = {"refused": 0, "not served": 0, "served": 0, "wrong": 0}
-    with Broker("damage", cores=1, options=OPTIONS) as broker:
+    with Broker("damage", cores=1) as broker:
+        configure(broker)
         expected = fill(broker)
         # The first restart settles most into segments; what comes behind it stays in the journal.
         broker.stop()

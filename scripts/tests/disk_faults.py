@@ -21,7 +21,7 @@ from broker import Broker
 from clients import create_topic, read_partition
 
 IMAGE_BYTES = 96 << 20
-OPTIONS = ["--journal-file-bytes", str(36 << 20), "--memory-bytes", str(32 << 20)]
+CONFIG = f"journal_file_bytes = {36 << 20}\nmemory_bytes = {32 << 20}\n"
 
 
 def run(*command):
@@ -84,35 +84,43 @@ def load(broker, topic, acked, failed):
 
 def check(directory):
     acked, failed = [], []
-    with SmallFileSystem(directory) as small, Broker("disk-faults", cores=1, options=OPTIONS) as broker:
+    broker = Broker("disk-faults", cores=1)
+    file = broker.directory / "ringmain.toml"
+    file.write_text(CONFIG)
+    broker.options = ["--config", str(file)]
+    with SmallFileSystem(directory) as small:
         broker.data = small.mount / "data"
+        with broker:
+            full(broker, small, acked, failed)
+
+
+def full(broker, small, acked, failed):
+    topic = create_topic(broker.kafka)
+    ballast = fill_up(small.mount)
+    load(broker, topic, acked, failed)
+    assert not broker.running(), "the broker goes on though its disk is full"
+    code = broker.process.wait()
+    broker.process.stdout.close()
+    broker.process = None
+    text = broker.log_end(200)
+    assert code == 1, f"exit code {code}:\n{text}"
+    line = next((line for line in text.splitlines() if re.search(r"No space left|ENOSPC", line)), None)
+    assert line and str(broker.data) in line, f"no line says what failed and where:\n{text}"
+    assert acked, "nothing was acknowledged before"
+    try:
         broker.start()
-        topic = create_topic(broker.kafka)
-        ballast = fill_up(small.mount)
-        load(broker, topic, acked, failed)
-        assert not broker.running(), "the broker goes on though its disk is full"
-        code = broker.process.wait()
-        broker.process.stdout.close()
-        broker.process = None
-        text = broker.log_end(200)
-        assert code == 1, f"exit code {code}:\n{text}"
-        line = next((line for line in text.splitlines() if re.search(r"No space left|ENOSPC", line)), None)
-        assert line and str(broker.data) in line, f"no line says what failed and where:\n{text}"
-        assert acked, "nothing was acknowledged before"
-        try:
-            broker.start()
-            broker.kill()
-        except AssertionError:
-            pass  # without room a start may be refused, but must not change what is there
-        ballast.unlink()
-        broker.start()
-        got = read_partition(broker.kafka, topic, max(offset for offset, _, _ in acked) + 1)
-        by_offset = {message.offset(): message.value() for message in got}
-        lost = [offset for offset, value, _ in acked if by_offset.get(offset) != value]
-        assert not lost, f"{len(lost)} of {len(acked)} acknowledged records are not there, the first at {lost[0]}"
-        broker.stop()
-        print(f"disk full: {line}")
-        print(f"disk faults: {len(acked)} acknowledged records are there after the restart; 1 passed, 0 failed")
+        broker.kill()
+    except AssertionError:
+        pass  # without room a start may be refused, but must not change what is there
+    ballast.unlink()
+    broker.start()
+    got = read_partition(broker.kafka, topic, max(offset for offset, _, _ in acked) + 1)
+    by_offset = {message.offset(): message.value() for message in got}
+    lost = [offset for offset, value, _ in acked if by_offset.get(offset) != value]
+    assert not lost, f"{len(lost)} of {len(acked)} acknowledged records are not there, the first at {lost[0]}"
+    broker.stop()
+    print(f"disk full: {line}")
+    print(f"disk faults: {len(acked)} acknowledged records are there after the restart; 1 passed, 0 failed")
 
 
 def main():

@@ -316,6 +316,37 @@ fn a_rotten_first_frame_does_not_hide_the_file_behind_it() {
 }
 
 #[test]
+fn a_journal_file_that_is_gone_or_cut_is_told_from_one_that_never_was() {
+    let scratch = Scratch::new("journal-set");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shard(LOG).create(LOG);
+    for request in 0..60 {
+        rig.append(LOG, &vec![1; 100_000], request);
+        rig.settle();
+    }
+    drop(rig);
+    let directory = scratch.0.join("journal/0");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        let sound = std::fs::read(&path).unwrap();
+        for cut in [None, Some(0), Some(100), Some(sound.len() - 1)] {
+            match cut {
+                None => std::fs::remove_file(&path).unwrap(),
+                Some(length) => std::fs::write(&path, &sound[..length]).unwrap(),
+            }
+            let refused = open(&config(&scratch.0, 1));
+            let named = matches!(&refused, Err(OpenError::Damaged(damage)) if damage.path == path);
+            assert!(named, "{cut:?} of {}: {refused:?}", path.display());
+        }
+        std::fs::write(&path, sound).unwrap();
+        seen += 1;
+    }
+    assert_eq!(seen, crate::limits::JOURNAL_FILES_MAX);
+    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 60);
+}
+
+#[test]
 fn rotten_runs_are_never_served_and_missing_files_never_mean_empty() {
     let scratch = Scratch::new("rot");
     let mut rig = Rig::open(&scratch.0, 1);
