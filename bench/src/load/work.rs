@@ -21,6 +21,7 @@ const LEAD: Duration = Duration::from_millis(20);
 /// What a consumer gets to read for each second of its run when it brings no topic of its own: Kafka's batches are
 /// read again and again, messages are gone once they are read.
 const FILL_BYTES_PER_SECOND: u64 = 64 << 20;
+const FILL_MESSAGES_BYTES_PER_SECOND: u64 = 24 << 20;
 const FILL_BYTES_MAX: u64 = 1 << 30;
 /// Asked for at a time.
 const FETCH_BYTES: i32 = 1 << 20;
@@ -168,13 +169,14 @@ impl Place {
     /// Puts something to read into every partition, queue or stream, through one connection each.
     pub fn fill(&mut self, load: &Load, interrupt: &Interrupt) -> Result<(), Failure> {
         let run = Run { begin: Instant::now(), warm_up: Duration::ZERO, time: Duration::from_secs(86_400) };
-        let records =
-            (FILL_BYTES_MAX.min(load.seconds * FILL_BYTES_PER_SECOND) / load.partitions / load.record_bytes)
-                .max(1);
-        let per_request = match load.protocol {
-            Protocol::Kafka => u64::from(load.batch().header().records_count.get().unsigned_abs()),
-            Protocol::Amqp | Protocol::Nats => 1,
+        let (per_request, bytes_per_second) = match load.protocol {
+            Protocol::Kafka => {
+                (u64::from(load.batch().header().records_count.get().unsigned_abs()), FILL_BYTES_PER_SECOND)
+            }
+            Protocol::Amqp | Protocol::Nats => (1, FILL_MESSAGES_BYTES_PER_SECOND),
         };
+        let bytes = FILL_BYTES_MAX.min(load.seconds * bytes_per_second);
+        let records = (bytes / load.partitions / load.record_bytes).max(1);
         let filling =
             Load { in_flight: if load.protocol == Protocol::Kafka { 8 } else { 500 }, ..load.clone() };
         let requests = records.div_ceil(per_request);
