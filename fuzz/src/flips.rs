@@ -262,6 +262,9 @@ fn remove_each(subject: &Subject, totals: &Totals) {
 /// One thread's part, with a node of its own to read from.
 struct Worker<'a> {
     subject: &'a Subject,
+    /// The disk before a start, its own, so that a bit is turned over in place.
+    before: SimulatedDisk,
+    /// The disk of the node.
     disk: SimulatedDisk,
     node: Node,
     tried: u64,
@@ -278,7 +281,7 @@ impl Worker<'_> {
     fn new(subject: &Subject) -> Result<Worker<'_>, String> {
         let disk = subject.directory.disk.copy();
         let node = start(&subject.config(&disk))?;
-        Ok(Worker { subject, disk, node, tried: 0 })
+        Ok(Worker { subject, before: subject.directory.disk.copy(), disk, node, tried: 0 })
     }
 
     fn flip_block(&mut self, totals: &Totals, path: &Path, block: usize) {
@@ -297,15 +300,17 @@ impl Worker<'_> {
     }
 
     fn flip_and_start(&mut self, path: &Path, position: usize, bit: u8) -> Result<Verdict, String> {
-        let disk = self.subject.directory.disk.copy();
-        disk.spoil(path, |bytes| bytes[position] ^= 1 << bit);
+        let flip = |bytes: &mut [u8]| bytes[position] ^= 1 << bit;
+        self.before.spoil(path, flip);
         self.tried += 1;
-        let before = self.tried.is_multiple_of(VERIFY_ONE_IN).then(|| disk.copy());
-        let verdict = self.subject.try_start(&disk, path)?;
-        if let (Some(disk), Verdict::AtStart | Verdict::AtRead) = (before, verdict) {
-            self.subject.verify(&disk)?;
+        let mut verdict = self.subject.try_start(&self.before.copy(), path);
+        if self.tried.is_multiple_of(VERIFY_ONE_IN)
+            && matches!(verdict, Ok(Verdict::AtStart | Verdict::AtRead))
+        {
+            verdict = self.subject.verify(&self.before).and(verdict);
         }
-        Ok(verdict)
+        self.before.spoil(path, flip);
+        verdict
     }
 
     fn flip_in_run(
@@ -319,16 +324,13 @@ impl Worker<'_> {
         self.disk.spoil(path, flip);
         let outcome = self.node.read(place.log, place.base);
         self.tried += 1;
-        let verified = match self.tried.is_multiple_of(VERIFY_ONE_IN) {
-            true => {
-                let disk = self.subject.directory.disk.copy();
-                disk.spoil(path, flip);
-                self.subject.verify(&disk)
-            }
-            false => Ok(()),
-        };
         self.disk.spoil(path, flip);
-        verified?;
+        if self.tried.is_multiple_of(VERIFY_ONE_IN) && matches!(outcome, ReadOutcome::Damaged(_)) {
+            self.before.spoil(path, flip);
+            let verified = self.subject.verify(&self.before);
+            self.before.spoil(path, flip);
+            verified?;
+        }
         match outcome {
             ReadOutcome::Damaged(damage) => {
                 if names(&damage, path) {
