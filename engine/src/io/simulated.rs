@@ -22,9 +22,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Open;
 use super::names::Names;
-
-/// What a device writes whole or not at all.
-pub const SECTOR_BYTES: usize = 512;
+use crate::limits::SECTOR_BYTES;
 
 /// What an operation that may fail is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
