@@ -113,6 +113,7 @@ impl World {
         match self.shards[shard].append(log, &batch, ticket) {
             Ok(()) => {}
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
+            Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),
         }
         let base = self.model.logs.get(&log).map_or(0, |log| log.end);
