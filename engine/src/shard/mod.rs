@@ -15,6 +15,7 @@ pub(crate) mod checkpoint;
 mod held;
 mod read;
 pub mod recover;
+mod retained;
 #[cfg(test)]
 pub(crate) mod rig;
 mod room;
@@ -39,6 +40,7 @@ use crate::types::{LogId, Now, Offset, Ticket};
 use room::Wanting;
 
 pub use read::ReadOutcome;
+pub use retained::Retained;
 pub use room::{Need, Shortage};
 
 /// The token space of the engine's operations.

@@ -465,3 +465,27 @@ fn a_reader_of_what_was_trimmed_meanwhile_is_told_where_the_log_starts() {
     });
     assert!(matches!(outcome, Some(ReadOutcome::OutOfRange { log_start: 1, durable: 1 })), "{outcome:?}");
 }
+
+#[test]
+fn every_byte_on_the_device_has_a_reason_to_be_there() {
+    let scratch = Scratch::new("retained");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shards[0].create(LOG);
+    let value = vec![7; 400_000];
+    for request in 0..20 {
+        rig.append(LOG, &value, request);
+        rig.settle();
+    }
+    let before = rig.shards[0].retained();
+    assert!(before.records_bytes > 4 * 400_000 && before.trimmed_bytes == 0, "{before:?}");
+    assert_eq!(before.records_bytes, rig.shards[0].retained_by(LOG).records_bytes);
+    rig.shards[0].trim(LOG, 6);
+    rig.settle();
+    let after = rig.shards[0].retained();
+    assert!(after.trimmed_bytes >= 4 * 400_000, "{after:?}");
+    assert_eq!(after.records_bytes + after.trimmed_bytes, before.records_bytes);
+    let journal = scratch.0.join("journal/0");
+    let files = std::fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    let filled: u64 = files.filter(|length| *length > 4096).sum();
+    assert_eq!(after.journal_needed_bytes + after.journal_spare_bytes, filled);
+}

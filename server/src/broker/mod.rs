@@ -290,6 +290,7 @@ impl Broker {
 
     fn status(&mut self) -> CoreStatus {
         let counts = self.shard.counts();
+        let retained = self.retained_bytes();
         let queues = self.queues.counts(self.metrics.queues.deliveries);
         let metrics = &mut self.metrics;
         metrics.appended.batches = counts.appended_batches;
@@ -305,6 +306,7 @@ impl Broker {
         metrics.queues = queues;
         metrics.queues_count = self.catalog.topics().filter(|topic| topic.queue.is_some()).count() as u64;
         metrics.topics_count = self.catalog.topics().count() as u64 - metrics.queues_count;
+        metrics.retained = retained;
         metrics.short_of_room = u64::from(self.shard.shortage().is_some());
         metrics.free_bytes = self.shard.free_bytes().unwrap_or_default();
         CoreStatus {
