@@ -213,7 +213,8 @@ def below_the_mark(broker, _small):
     waiting, blocked = Waiting(broker, create_topic(broker.kafka, name="late"), 20), Blocked(broker)
     counts = [acked.check(broker, topic) for topic in (kept, fill)]  # reading goes on
     blocked.nothing_taken()
-    admin_client(broker.kafka).delete_topics([fill])[fill].result(15)
+    admin = admin_client(broker.kafka)  # a client that is not kept is destroyed with its request
+    admin.delete_topics([fill])[fill].result(15)
     wait_until_taken(broker)
     counts += [waiting.check(broker), acked.check(broker, kept)]
     blocked.check(broker)
