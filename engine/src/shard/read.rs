@@ -144,6 +144,10 @@ impl Shard {
         let base = segment.base;
         if let Some(run) = self.reader.cached(log, &place) {
             let batches = cut(&run, from, bytes_max);
+            if batches.is_empty() {
+                // Compaction left nothing from here to the end of the run.
+                return self.read(log, place.end_offset.get(), bytes_max, ticket);
+            }
             self.counts.read_from_memory_bytes += bytes_of(&batches);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         }
@@ -229,11 +233,16 @@ impl Shard {
         let Some(wanted) = self.reader.wanted.remove(index) else { return };
         self.reader.in_flight -= 1;
         let checked = self.checked_run(&wanted, result);
+        let mut onward = Vec::new();
         for reader in &wanted.readers {
             let marks = self.marks(log).unwrap_or_default();
             let outcome = match &checked {
                 Ok(run) => {
                     let batches = cut(run, reader.from, reader.bytes_max);
+                    if batches.is_empty() {
+                        onward.push(*reader);
+                        continue;
+                    }
                     ReadOutcome::Data { batches, log_start: marks.start, durable: marks.durable }
                 }
                 // Trimmed meanwhile, and perhaps removed.
@@ -247,6 +256,12 @@ impl Shard {
         if let Ok(run) = checked {
             self.counts.read_from_device_bytes += run.len() as u64;
             self.reader.keep(log, base, place, run, self.place.sizes.run_cache_bytes);
+        }
+        for Waiting { bytes_max, ticket, .. } in onward {
+            // Compaction left nothing from there to the end of the run.
+            if let Some(outcome) = self.read(log, place.end_offset.get(), bytes_max, ticket) {
+                self.events.push_back(ShardEvent::Read { ticket, outcome });
+            }
         }
         self.drive_reads();
     }
