@@ -48,6 +48,15 @@ pub const RUN_BYTES: usize = 1 << 20;
 /// A segment that reached this size is sealed and the next one begun.
 pub const SEGMENT_BYTES: u64 = 256 << 20;
 
+/// Keys one compaction remembers, at about 40 bytes each; what does not fit is left to the next.
+pub const COMPACTION_KEYS_MAX: usize = 1 << 19;
+
+/// Runs whose keys one compaction notes.
+pub const COMPACTION_RUNS_MAX: usize = 1 << 14;
+
+/// A compaction reads or writes at most one run in such a time, so that appends are not held up.
+pub const COMPACTION_STEP_US: u64 = 5_000;
+
 /// Appends are refused while the file system has less room than this left. Enough for what is accepted already to
 /// be settled in most cases; where it is not, settling waits and nothing is lost.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;

@@ -56,6 +56,12 @@ impl Segments {
         &self.list
     }
 
+    /// The segment that begins with `base`.
+    pub fn get(&self, base: Offset) -> Option<&Segment> {
+        let at = self.list.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        self.list.get(at)
+    }
+
     /// The segment that takes the next run.
     pub fn active(&self) -> Option<&Segment> {
         self.list.last().filter(|segment| !segment.sealed)
@@ -197,7 +203,7 @@ pub fn lay_out_compacted(
     }
     let body = &bytes[front + RUN_HEADER_BYTES..];
     let header =
-        RunHeader::new(log, offsets, max_timestamp_ms, position + front as u64, body, compacted_at_s);
+        RunHeader::compacted(log, offsets, max_timestamp_ms, position + front as u64, body, compacted_at_s);
     bytes[front..front + RUN_HEADER_BYTES].copy_from_slice(header.as_bytes());
     buffer::pad(&mut bytes);
     let end = position + bytes.len() as u64;

@@ -6,7 +6,7 @@
 //! The checkpoint says how long the active segment is; whatever stands behind that is also in the journal and
 //! will be written again. Every older segment must be sealed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Segment, Segments, path};
 use crate::error::{Damage, OpenError};
@@ -26,6 +26,8 @@ pub struct Found {
     /// Base offsets of segments to remove: begun after the checkpoint, so that the journal holds all that is in
     /// them, or trimmed before it, their removal not yet on the device.
     pub unfinished: Vec<Offset>,
+    /// Files that a compaction left unfinished.
+    pub abandoned: Vec<PathBuf>,
 }
 
 /// Whether the segment at `base` was trimmed, its removal not yet on the device: the checkpoint knows only later
@@ -45,6 +47,8 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
     let mut bases: Vec<Offset> =
         names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
     bases.sort_unstable();
+    let abandoned = names.iter().filter(|name| name.ends_with(".compact"));
+    let abandoned = abandoned.map(|name| directory.join(name)).collect();
     let (mut list, mut unfinished) = (Vec::new(), Vec::new());
     for &base in &bases {
         let active = state.segment_position > 0 && base == state.segment_base;
@@ -60,7 +64,11 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
             sealed_segment(&file_path, file, state.id, base)?
         });
     }
-    Ok(Found { segments: Segments::restore(list, !names.is_empty() || disk.exists(&directory)), unfinished })
+    Ok(Found {
+        segments: Segments::restore(list, !names.is_empty() || disk.exists(&directory)),
+        unfinished,
+        abandoned,
+    })
 }
 
 /// After replay: every offset from the log's start to `end` must be in a segment, with no hole between runs

@@ -254,6 +254,7 @@ impl Recovery<'_> {
         for state in checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs) {
             let found = segment::recover::find(&self.config.disk, data, state)?;
             self.unfinished.extend(found.unfinished.iter().map(|base| segment::path(data, state.id, *base)));
+            self.unfinished.extend(found.abandoned);
             let mut partition = Partition::restore(state.clone());
             partition.segments = found.segments;
             self.logs.insert(state.id, partition);
