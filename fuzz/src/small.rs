@@ -39,6 +39,7 @@ pub fn config(disk: &SimulatedDisk) -> OpenConfig {
             run_bytes: 15 << 10,
             segment_bytes: SEGMENT_BYTES,
             run_cache_bytes: 0,
+            free_bytes_min: 0,
         },
         ..node::config(Path::new("data"), SHARDS)
     }

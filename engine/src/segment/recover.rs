@@ -28,6 +28,8 @@ pub struct Found {
     pub unfinished: Vec<Offset>,
     /// What is not as it was written, and the offsets from which on it may matter.
     pub damage: Vec<(Offset, Damage)>,
+    /// Files that a compaction left unfinished.
+    pub abandoned: Vec<PathBuf>,
 }
 
 /// Whether the segment at `base` was trimmed, its removal not yet on the device: the checkpoint knows only later
@@ -47,6 +49,8 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
     let mut bases: Vec<Offset> =
         names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
     bases.sort_unstable();
+    let abandoned = names.iter().filter(|name| name.ends_with(".compact"));
+    let abandoned = abandoned.map(|name| directory.join(name)).collect();
     let (mut list, mut unfinished, mut damage) = (Vec::new(), Vec::new(), Vec::new());
     for &base in &bases {
         let active = state.segment_position > 0 && base == state.segment_base;
@@ -63,7 +67,7 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
         list.push(segment);
     }
     let segments = Segments::restore(list, !names.is_empty() || disk.exists(&directory));
-    Ok(Found { segments, unfinished, damage })
+    Ok(Found { segments, unfinished, abandoned, damage })
 }
 
 /// Offsets from `start` to `end` that are in no run.

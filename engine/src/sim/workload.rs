@@ -118,6 +118,7 @@ impl World {
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
             // What rotted may be the producer's last batch, so that there is a gap before this one.
             Err(Refused::OutOfOrderSequence) if self.at_rest && producer.is_some() => return Ok(()),
+            Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),
         }
         let base = self.model.logs.get(&log).map_or(0, |log| log.end);
