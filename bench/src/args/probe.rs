@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{count, count_of, dir, json, path_of, quick};
 
@@ -17,6 +17,8 @@ pub struct Probe {
     pub points: Vec<Point>,
     pub rounds: u64,
     pub milliseconds: u64,
+    /// Seconds of watching whether the device keeps its speed.
+    pub steady: Option<u64>,
 }
 
 /// One pattern at one block size and depth.
@@ -41,6 +43,13 @@ pub fn command() -> Command {
                 .action(ArgAction::Append)
                 .value_parser(point)
                 .help("Only this, as operations per second, e.g. random-read:4096:32; may be repeated"),
+        )
+        .arg(
+            Arg::new("steady")
+                .long("steady")
+                .value_name("SECONDS")
+                .value_parser(value_parser!(u64).range(9..=86_400))
+                .help("Also watch for so long whether the device keeps its speed; caches last minutes"),
         )
         .arg(count("rounds", "5", 1, 1000).help("Rounds of the points"))
         .arg(count("milliseconds", "1000", 1, 600_000).help("Time of each point in each round"))
@@ -75,6 +84,7 @@ impl From<&ArgMatches> for Probe {
             points: found.get_many::<Point>("point").into_iter().flatten().cloned().collect(),
             rounds: count_of(found, "rounds"),
             milliseconds: count_of(found, "milliseconds"),
+            steady: found.get_one::<u64>("steady").copied(),
         }
     }
 }

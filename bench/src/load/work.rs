@@ -326,7 +326,7 @@ impl Place {
             Protocol::Nats => {
                 let mut connection =
                     wire::nats::Connection::open(&load.target, &format!("{name}-c{number}"))?;
-                let deliver = format!("{}.d", connection.inbox());
+                let deliver = connection.deliver_here()?;
                 let config = format!(
                     "{{\"stream_name\":\"{name}\",\"config\":{{\"deliver_subject\":\"{deliver}\",\
                      \"deliver_policy\":\"all\",\"ack_policy\":\"explicit\",\"max_ack_pending\":{}}}}}",

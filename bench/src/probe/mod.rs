@@ -10,10 +10,13 @@ mod modes;
 mod network;
 mod progress;
 mod runtimes;
+mod settings;
+mod steady;
 mod surface;
 mod verdict;
 
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -71,7 +74,7 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
     }
     output::print(&machine.lines())?;
     let cores = Cores::choose();
-    let mut progress = Progress::new(PATTERNS.len() + 8);
+    let mut progress = Progress::new(PATTERNS.len() + 8 + usize::from(args.steady.is_some()));
 
     progress.step("block size and alignment");
     let alignment = alignment::Alignment::find(&args.dir, machine.queue())?;
@@ -106,6 +109,13 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
     progress.step("runtimes");
     let runtimes = runtimes::Runtimes::measure(&args.dir, cores, extent.part, interrupt)?;
     output::print(&runtimes.text())?;
+    let mut steady = None;
+    if let Some(seconds) = args.steady {
+        progress.step("whether it stays so");
+        let found = steady::Steady::measure(place, seconds, interrupt)?;
+        output::print(&found.text())?;
+        steady = Some(found);
+    }
     drop(progress);
 
     let evidence = verdict::Evidence {
@@ -116,9 +126,11 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
         costs: &costs,
         network: &network,
     };
-    let words = verdict::judge(&evidence);
+    let mut words = verdict::judge(&evidence);
+    words.extend(steady.as_ref().map(steady::Steady::judgement));
     let listed: String = words.iter().map(|sentence| format!("* {sentence}\n")).collect();
     output::print(&format!("\nIs this disk good for this broker, and which settings follow?\n{listed}"))?;
+    output::print(&next(args.json.as_deref()))?;
     let figures = json!({
         "alignment": alignment.json(),
         "costs": costs.json(),
@@ -128,9 +140,25 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
         "mixed": mixed.json(),
         "modes": modes.json(),
         "runtimes": runtimes.json(),
+        "steady": steady.as_ref().map(steady::Steady::json),
+        "settings": settings::json(&machine),
         "verdict": words,
     });
     output::save(args.json.as_deref(), &machine, "probe", figures)
+}
+
+/// How to get the settings as files.
+fn next(json: Option<&Path>) -> String {
+    match json {
+        Some(json) => {
+            format!("\nAs a configuration and a script to review: ringmain-bench tune {}\n", json.display())
+        }
+        None => {
+            "\nAs a configuration and a script to review: the same with --json FILE, then `ringmain-bench \
+                 tune FILE`\n"
+                .to_owned()
+        }
+    }
 }
 
 /// Refuses a directory without room before it is filled.

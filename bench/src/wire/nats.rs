@@ -109,6 +109,14 @@ impl Connection {
         Ok(())
     }
 
+    /// A subject for the deliveries of a consumer, outside the inbox: the server delivers only where somebody
+    /// subscribed to the very subject, not to a pattern above it.
+    pub fn deliver_here(&mut self) -> Result<String, Failure> {
+        let subject = format!("{}-deliveries", self.inbox);
+        self.send(format!("SUB {subject} 2\r\n").as_bytes())?;
+        Ok(subject)
+    }
+
     /// A subject below this connection's inbox.
     pub fn inbox(&self) -> &str {
         &self.inbox
