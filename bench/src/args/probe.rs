@@ -15,6 +15,8 @@ pub struct Probe {
     pub json: Option<PathBuf>,
     /// Only these, if there are any.
     pub points: Vec<Point>,
+    /// The points are measured in this file instead of one of our own.
+    pub file: Option<PathBuf>,
     pub rounds: u64,
     pub milliseconds: u64,
     /// Seconds of watching whether the device keeps its speed.
@@ -43,6 +45,14 @@ pub fn command() -> Command {
                 .action(ArgAction::Append)
                 .value_parser(point)
                 .help("Only this, as operations per second, e.g. random-read:4096:32; may be repeated"),
+        )
+        .arg(
+            Arg::new("file")
+                .long("file")
+                .value_name("FILE")
+                .requires("point")
+                .value_parser(value_parser!(PathBuf))
+                .help("Measure the points in this file, WHOSE CONTENTS ARE LOST; a multiple of 1 MiB long"),
         )
         .arg(
             Arg::new("steady")
@@ -82,6 +92,7 @@ impl From<&ArgMatches> for Probe {
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
             points: found.get_many::<Point>("point").into_iter().flatten().cloned().collect(),
+            file: path_of(found, "file"),
             rounds: count_of(found, "rounds"),
             milliseconds: count_of(found, "milliseconds"),
             steady: found.get_one::<u64>("steady").copied(),

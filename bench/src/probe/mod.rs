@@ -15,7 +15,6 @@ mod steady;
 mod surface;
 mod verdict;
 
-use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,7 +67,9 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
     output::check(args.json.as_deref())?;
     let machine = Machine::at(&args.dir)?;
     let extent = if args.quick { QUICK } else { FULL };
-    room(args, &extent)?;
+    if args.file.is_none() {
+        room(args, &extent)?;
+    }
     if !args.points.is_empty() {
         return points(args, &machine, &extent, interrupt);
     }
@@ -184,12 +185,20 @@ fn points(args: &Probe, machine: &Machine, extent: &Extent, interrupt: &Interrup
         })
     });
     let streams: Vec<Stream> = streams.collect::<Result<_, _>>()?;
-    let file: File = file::written(&args.dir, extent.file_bytes, interrupt)?;
+    let (file, file_bytes) = match &args.file {
+        Some(path) => file::given(path)?,
+        None => (file::written(&args.dir, extent.file_bytes, interrupt)?, extent.file_bytes),
+    };
+    if let Some(stream) = streams.iter().find(|stream| !file_bytes.is_multiple_of(stream.block_bytes as u64))
+    {
+        let reason = format!("its {file_bytes} bytes are no multiple of blocks of {}", stream.block_bytes);
+        return Err(Failure::Unfit { path: args.file.clone().unwrap_or_default(), reason });
+    }
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); streams.len()];
     for _ in 0..args.rounds {
         for (stream, rates) in streams.iter().zip(&mut rates) {
             let time = Duration::from_millis(args.milliseconds);
-            rates.push(surface::point((&file, extent.file_bytes), *stream, time, interrupt)?.per_second);
+            rates.push(surface::point((&file, file_bytes), *stream, time, interrupt)?.per_second);
         }
     }
     let mut figures = Vec::new();
