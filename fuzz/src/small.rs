@@ -37,6 +37,7 @@ pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
             run_bytes: 15 << 10,
             segment_bytes,
             run_cache_bytes: 0,
+            free_bytes_min: 0,
         },
         ..node::config(Path::new("data"), SHARDS)
     }

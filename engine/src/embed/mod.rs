@@ -86,6 +86,9 @@ pub enum EngineError {
     OutOfOrderSequence,
     /// A producer's epoch is older than one already seen; nothing was appended.
     FencedProducer,
+    /// The file system has too little room for new records; nothing was appended. Trimming or deleting logs makes
+    /// room, and what was accepted before is not affected.
+    NoSpace,
     /// The bytes are not a batch that may be appended.
     Batch(BatchError),
     /// Below the log's start or above what is durable.
@@ -106,6 +109,7 @@ impl fmt::Display for EngineError {
             }
             EngineError::OutOfOrderSequence => write!(f, "the producer's sequence leaves a gap"),
             EngineError::FencedProducer => write!(f, "the producer's epoch is out of date"),
+            EngineError::NoSpace => write!(f, "there is too little room on the file system"),
             EngineError::Batch(error) => error.fmt(f),
             EngineError::OutOfRange { start, durable } => {
                 write!(f, "the log holds offsets {start} to {durable}")

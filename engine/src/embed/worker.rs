@@ -247,6 +247,7 @@ impl Worker {
             Refused::UnknownLog => EngineError::UnknownLog,
             Refused::OutOfOrderSequence => EngineError::OutOfOrderSequence,
             Refused::FencedProducer => EngineError::FencedProducer,
+            Refused::NoSpace => EngineError::NoSpace,
             Refused::Failed => EngineError::Failed("the shard has failed before".into()),
         };
         if let Some(pending) = self.pending.remove(&ticket.request) {

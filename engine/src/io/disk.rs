@@ -171,6 +171,15 @@ impl Disk {
         sync(path, &self.open(path, Open::Directory)?)
     }
 
+    /// Bytes that are free on the file system of `path`.
+    pub fn free_bytes(&self, path: &Path) -> Result<u64, IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return disk.free_bytes().map_err(fault("look at", path));
+        }
+        super::space::free_bytes(path).map_err(fault("look at the room of", path))
+    }
+
     /// Renames; the entry is durable after a sync of the directory.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), IoFault> {
         #[cfg(feature = "sim")]
@@ -238,6 +247,10 @@ impl Disk {
                 synced.map(|()| Done::Written).map_err(errno)
             }
             Op::Sync { file } => sync(nameless, &file).map(|()| Done::Synced).map_err(errno),
+            Op::Truncate { file, length } => {
+                truncate(nameless, &file, length).map(|()| Done::Finished).map_err(errno)
+            }
+            Op::FreeSpace { path } => self.free_bytes(&path).map(Done::FreeSpace).map_err(errno),
             Op::Open { path, how } => self.open(&path, how).map(Done::Opened).map_err(errno),
             Op::MakeDirectory { path } => {
                 self.make_one_directory(&path).map(|()| Done::Finished).map_err(errno)

@@ -30,6 +30,7 @@ pub mod ring;
 #[cfg(feature = "sim")]
 pub mod simulated;
 mod socket;
+pub mod space;
 #[cfg(test)]
 mod tests;
 
@@ -118,6 +119,15 @@ pub enum Op {
     Sync {
         file: Descriptor,
     },
+    /// Cuts `file` to `length` bytes. Seldom, and done at once.
+    Truncate {
+        file: Descriptor,
+        length: u64,
+    },
+    /// How much room the file system of a path has left. Seldom, and done at once.
+    FreeSpace {
+        path: PathBuf,
+    },
     Open {
         path: PathBuf,
         how: Open,
@@ -176,8 +186,10 @@ pub enum Done {
     Written,
     Synced,
     Opened(Descriptor),
-    /// A directory was made, a file renamed or removed, a connection shut down, a ring woken.
+    /// A directory was made, a file cut, renamed or removed, a connection shut down, a ring woken.
     Finished,
+    /// Bytes that are free for whoever asks.
+    FreeSpace(u64),
     Accepted(Descriptor, SocketAddr),
     /// The buffer, longer by what was received; not longer: the peer has finished.
     Received(BytesMut),
@@ -195,6 +207,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether there was no room: trying again later may succeed.
+    pub fn is_no_space(self) -> bool {
+        matches!(self.errno, libc::ENOSPC | libc::EDQUOT)
+    }
+
     fn of(error: &std::io::Error) -> Fault {
         Fault { errno: error.raw_os_error().unwrap_or(libc::EIO) }
     }

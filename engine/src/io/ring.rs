@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use io_uring::{IoUring, opcode, squeue, types};
 
+use super::disk::Disk;
 use super::socket::{self, Message};
 use super::{Completion, Descriptor, Done, Fault, Op, Open, Token};
 use crate::limits::BLOCK_BYTES;
@@ -56,6 +57,8 @@ pub struct Ring {
     slots: Vec<Slot>,
     free: Vec<usize>,
     in_flight: usize,
+    /// Completions of what is done at once.
+    ready: Vec<Completion>,
 }
 
 /// One operation in flight and everything the kernel may still touch for it.
@@ -81,7 +84,7 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(ENTRIES * 4)
             .build(ENTRIES)?;
-        Ok(Ring { ring, slots: Vec::new(), free: Vec::new(), in_flight: 0 })
+        Ok(Ring { ring, slots: Vec::new(), free: Vec::new(), in_flight: 0, ready: Vec::new() })
     }
 
     /// The descriptor by which other rings wake this one.
@@ -122,6 +125,10 @@ impl Ring {
     /// Queues every operation of `wanted`. They reach the kernel at the next [`Ring::wait`] at the latest.
     pub fn submit(&mut self, wanted: &mut Vec<(Token, Op)>) -> std::io::Result<()> {
         for (token, op) in wanted.drain(..) {
+            if matches!(op, Op::Truncate { .. } | Op::FreeSpace { .. }) {
+                self.ready.push(Disk::Machine.execute(token, op));
+                continue;
+            }
             let index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(Slot::Free);
                 self.slots.len() - 1
@@ -137,6 +144,7 @@ impl Ring {
     /// Submits what is queued and waits for a completion, at most `timeout` (`None`: without limit), then takes
     /// every completion there is. A wake-up or an interruption ends the wait early.
     pub fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> std::io::Result<()> {
+        let timeout = if self.ready.is_empty() { timeout } else { Some(Duration::ZERO) };
         let waited = match timeout {
             Some(limit) => {
                 let limit = types::Timespec::from(limit);
@@ -158,6 +166,7 @@ impl Ring {
     }
 
     fn reap(&mut self, done: &mut Vec<Completion>) -> std::io::Result<()> {
+        done.append(&mut self.ready);
         let mut again = Vec::new();
         let entries: Vec<(u64, i32)> =
             self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();

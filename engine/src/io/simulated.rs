@@ -45,6 +45,8 @@ pub enum Trouble {
     Misdirected { blocks: u64 },
     /// The power is cut: nothing works until [`SimulatedDisk::power_cut`].
     PowerCut,
+    /// There is no room for new blocks and names during so many operations. What overwrites goes on.
+    Full { operations: u64 },
 }
 
 /// What a power cut may take.
@@ -92,6 +94,8 @@ struct State {
     plans: Vec<Plan>,
     broken: Option<Plan>,
     off: bool,
+    /// Operations from which on there is room again.
+    full_until: u64,
     /// Operations so far, and troubles that came.
     operations: u64,
     troubles: u64,
@@ -246,7 +250,7 @@ impl State {
         let Some(due) = due else { return Ok(None) };
         let plan = self.plans.remove(due);
         self.troubles += 1;
-        self.troubled = true;
+        let was_troubled = std::mem::replace(&mut self.troubled, true);
         match plan.trouble {
             Trouble::Fails { errno, for_good } => {
                 if for_good {
@@ -258,8 +262,32 @@ impl State {
                 self.off = true;
                 Err(os(libc::EIO))
             }
+            Trouble::Full { operations } => {
+                // It must be survived, so it is no reason for anything to end.
+                self.troubled = was_troubled;
+                self.full_until = self.operations + operations;
+                Ok(None)
+            }
             other => Ok(Some(other)),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.operations < self.full_until
+    }
+
+    fn length_of(&self, inode: u64) -> usize {
+        self.inodes.get(&inode).map_or(0, |file| file.seen.len())
+    }
+
+    /// A write that finds room for its first half only.
+    fn put_partly(&mut self, inode: u64, position: usize, data: &Bytes) -> Error {
+        let half = data.len() / 2 / crate::limits::BLOCK_BYTES * crate::limits::BLOCK_BYTES;
+        if let Some(file) = self.inodes.get_mut(&inode) {
+            Inode::put(&mut file.seen, position, &data[..half]);
+            file.pending.push(Change::Write { position, data: data.slice(..half), whole: false });
+        }
+        os(libc::ENOSPC)
     }
 
     fn new_inode(&mut self, path: Option<PathBuf>) -> u64 {
@@ -301,11 +329,20 @@ impl SimulatedDisk {
             .ancestors()
             .filter(|part| !part.as_os_str().is_empty() && !state.seen.contains(*part))
             .collect();
+        if !missing.is_empty() && state.is_full() {
+            return Err(os(libc::ENOSPC));
+        }
         while let Some(part) = missing.pop() {
             let inode = state.new_inode(Some(part.to_path_buf()));
             state.name(Naming::Make(part.to_path_buf(), Node::Directory(inode)));
         }
         Ok(())
+    }
+
+    pub(super) fn free_bytes(&self) -> Result<u64, Error> {
+        let mut state = self.state();
+        state.begin(Class::Name)?;
+        Ok(if state.is_full() { 0 } else { u64::MAX })
     }
 
     pub(super) fn list(&self, path: &Path) -> Result<Vec<String>, Error> {
@@ -332,6 +369,9 @@ impl SimulatedDisk {
                 inode
             }
             (None, Open::ReadWrite | Open::Replace) if state.is_directory(parent(path)) => {
+                if state.is_full() {
+                    return Err(os(libc::ENOSPC));
+                }
                 let inode = state.new_inode(None);
                 state.name(Naming::Make(path.to_path_buf(), Node::File(inode)));
                 inode
@@ -396,6 +436,7 @@ impl SimulatedDisk {
         let mut state = self.state();
         state.plans.clear();
         state.broken = None;
+        state.full_until = 0;
         state.troubled = false;
     }
 
@@ -435,7 +476,13 @@ impl SimulatedDisk {
         state.off = false;
         state.plans.clear();
         state.broken = None;
+        state.full_until = 0;
         state.troubled = false;
+    }
+
+    /// Whether there is no room for new blocks.
+    pub fn is_full(&self) -> bool {
+        self.state().is_full()
     }
 
     /// Whether the power is cut.
@@ -587,6 +634,9 @@ impl SimulatedFile {
         let mut position = position as usize;
         let was_off = state.off;
         let trouble = match state.begin_on(Class::Write, Some(self.inode)) {
+            Ok(_) if state.is_full() && position + data.len() > state.length_of(self.inode) => {
+                return Err(state.put_partly(self.inode, position, &data));
+            }
             Ok(trouble) => trouble,
             Err(error) => {
                 // Nobody knows how much of a write that failed has arrived.

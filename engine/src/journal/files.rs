@@ -7,6 +7,7 @@
 //!   spare ──rotate──> live, current ──rotate──> live, full ──release──> spare
 //!     ^
 //!   filling (zeros, sync, rename) <── unused, as the set was made
+//!      └──no room──> withdrawing ──removed──> unused
 //! ```
 
 use std::collections::VecDeque;
@@ -55,12 +56,14 @@ struct Making {
     phase: Phase,
 }
 
-/// How far it is: its zeros are written and synced, it gets its name, the name is synced.
+/// How far it is: its zeros are written and synced, it gets its name, the name is synced. Without room for it, what
+/// was written is removed again, and it is begun anew later.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Filling,
     Renaming,
     Naming,
+    Withdrawing,
 }
 
 const ZEROS_BYTES: usize = 1 << 20;
@@ -134,11 +137,28 @@ impl Files {
         (self.live.len(), self.live.len() + self.spare.len())
     }
 
+    /// Whether there is nothing to go on with once the current file is full, which is half full.
+    pub fn needs_another(&self) -> bool {
+        let any = self.making.is_some() || !self.unused.is_empty();
+        any && self.spare.is_empty() && self.position * 2 > self.file_bytes
+    }
+
+    /// Bytes of the files that hold frames still needed, and of those that wait to be written again.
+    pub fn retained(&self) -> (u64, u64) {
+        (self.live.len() as u64 * self.file_bytes, self.spare.len() as u64 * self.file_bytes)
+    }
+
+    /// Bytes that frames can still take before a file must be released or prepared, and bytes of all live and spare
+    /// files.
+    pub fn room(&self) -> (u64, u64) {
+        let spare = self.spare.len() as u64 * self.file_bytes;
+        (self.file_bytes - self.position + spare, self.live.len() as u64 * self.file_bytes + spare)
+    }
+
     /// The operation that begins to prepare another file, if one is needed: the current file is half full and
     /// there is nothing to go on with.
     pub fn prepare(&mut self) -> Option<Op> {
-        let needed = self.spare.is_empty() && self.making.is_none() && self.position * 2 > self.file_bytes;
-        if !needed {
+        if self.making.is_some() || !self.needs_another() {
             return None;
         }
         let path = self.unused.pop_front()?;
@@ -154,6 +174,18 @@ impl Files {
     /// Goes on preparing after one step of it is done.
     pub fn prepared(&mut self, result: Result<Done, Fault>) -> Result<Option<Op>, (PathBuf, Fault)> {
         let Some(making) = &mut self.making else { return Ok(None) };
+        match (making.phase, &result) {
+            (Phase::Filling | Phase::Renaming, Err(fault)) if fault.is_no_space() => {
+                making.phase = Phase::Withdrawing;
+                making.file = None;
+                return Ok(Some(Op::Remove { path: unfinished(&making.path) }));
+            }
+            (Phase::Withdrawing, _) => {
+                self.unused.extend(self.making.take().map(|making| making.path));
+                return Ok(None);
+            }
+            _ => {}
+        }
         let done = result.map_err(|fault| (making.path.clone(), fault))?;
         match (making.phase, done) {
             (Phase::Filling, Done::Opened(file)) => making.file = Some(file),
@@ -173,7 +205,7 @@ impl Files {
                 }
                 return Ok(None);
             }
-            (Phase::Filling, _) => {}
+            (Phase::Filling | Phase::Withdrawing, _) => {}
         }
         let Some(file) = making.file.clone() else { return Ok(None) };
         if making.position == self.file_bytes {

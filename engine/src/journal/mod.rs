@@ -243,6 +243,16 @@ impl Journal {
         &mut self.files
     }
 
+    /// Bytes that frames can still take, and bytes of all files in use; see [`Files::room`].
+    pub fn room(&self) -> (u64, u64) {
+        self.files.room()
+    }
+
+    /// Bytes of the files that are needed, and of the spare ones; see [`Files::retained`].
+    pub fn retained(&self) -> (u64, u64) {
+        self.files.retained()
+    }
+
     /// Which files there are.
     pub fn file_set(&self) -> FileSet {
         self.files.set()

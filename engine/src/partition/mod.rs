@@ -15,7 +15,7 @@ use crate::error::Damage;
 use crate::format::batch::BatchHeader;
 use crate::format::checkpoint::LogState;
 use crate::planted::{Bug, planted};
-use crate::segment::Segments;
+use crate::segment::{Segment, Segments};
 use crate::types::{LogId, Offset};
 
 /// Invariant: start <= durable <= end; start and settled are each <= durable. All only rise.
@@ -60,6 +60,9 @@ pub struct Partition {
     durable_start: Offset,
     /// Offsets that a start did not find, in order, and what is known of it.
     pub holes: Vec<(std::ops::Range<Offset>, Damage)>,
+    /// Segments that end at or below are known to be sealed by the last checkpoint, and by the one being made.
+    sealed_below: Offset,
+    sealed_below_next: Offset,
 }
 
 impl Partition {
@@ -93,6 +96,8 @@ impl Partition {
             deleted_in: None,
             durable_start: state.start,
             holes: Vec::new(),
+            sealed_below: 0,
+            sealed_below_next: 0,
         }
     }
 
@@ -115,6 +120,27 @@ impl Partition {
                 false => self.producers.below(self.marks.settled),
             },
         }
+    }
+
+    /// A checkpoint is being made of the log as it is now.
+    pub fn checkpoint_begins(&mut self) {
+        self.sealed_below_next = self.segments.active().map_or(self.marks.settled, |active| active.base);
+    }
+
+    /// That checkpoint counts.
+    pub fn checkpoint_counts(&mut self) {
+        self.sealed_below = self.sealed_below_next;
+    }
+
+    /// Segments that a start finds by their names alone, so that another file may take the name.
+    pub fn compactable(&self) -> impl Iterator<Item = &Segment> {
+        let sealed = self.segments.list().iter().take_while(|segment| segment.sealed);
+        sealed.filter(|segment| segment.end() <= self.sealed_below)
+    }
+
+    /// Whether the batch at `base` is the last of its producer.
+    pub fn is_last_of_producer(&self, header: &BatchHeader, base: Offset) -> bool {
+        self.producers.is_last(header, base)
     }
 
     /// The watermarks.

@@ -18,7 +18,6 @@ use crate::format::run::{
 use crate::io::disk::{self, Disk};
 use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
-use crate::planted::{Bug, planted};
 use crate::types::Offset;
 
 /// The segments of a log and the files beside them that the checkpoint does not know.
@@ -29,12 +28,14 @@ pub struct Found {
     pub unfinished: Vec<Offset>,
     /// What is not as it was written, and the offsets from which on it may matter.
     pub damage: Vec<(Offset, Damage)>,
+    /// Files that a compaction left unfinished.
+    pub abandoned: Vec<PathBuf>,
 }
 
 /// Whether the segment at `base` was trimmed, its removal not yet on the device: the checkpoint knows only later
 /// ones, or what follows it begins at the log's start already. `bases` are those of all segments of the log, in order.
 pub fn is_trimmed(state: &LogState, base: Offset, bases: &[Offset]) -> bool {
-    if base < state.first_segment && !planted(Bug::TrimmedSegmentBelieved) {
+    if base < state.first_segment {
         return true;
     }
     let next = bases.get(bases.partition_point(|other| *other <= base));
@@ -48,6 +49,8 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
     let mut bases: Vec<Offset> =
         names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
     bases.sort_unstable();
+    let abandoned = names.iter().filter(|name| name.ends_with(".compact"));
+    let abandoned = abandoned.map(|name| directory.join(name)).collect();
     let (mut list, mut unfinished, mut damage) = (Vec::new(), Vec::new(), Vec::new());
     for &base in &bases {
         let active = state.segment_position > 0 && base == state.segment_base;
@@ -64,7 +67,7 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
         list.push(segment);
     }
     let segments = Segments::restore(list, !names.is_empty() || disk.exists(&directory));
-    Ok(Found { segments, unfinished, damage })
+    Ok(Found { segments, unfinished, abandoned, damage })
 }
 
 /// Offsets from `start` to `end` that are in no run.
@@ -194,5 +197,26 @@ impl Walk<'_> {
             position += BLOCK_BYTES as u64;
         }
         Ok(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Partition;
+    use crate::types::LogId;
+
+    #[test]
+    fn a_segment_older_than_the_oldest_is_trimmed_whatever_became_of_those_behind_it() {
+        let mut state = LogState { start: 15, end: 43, ..Partition::new(LogId(8)).state() };
+        (state.segment_base, state.segment_position) = (15, 4096);
+        assert!(!is_trimmed(&state, 0, &[0]), "of a checkpoint that does not know its oldest segment");
+        assert!(is_trimmed(&state, 0, &[0, 15]));
+        state.first_segment = 15;
+        assert!(
+            is_trimmed(&state, 0, &[0]),
+            "the one behind it was removed, its own removal was not durable"
+        );
+        assert!(!is_trimmed(&state, 15, &[0, 15]));
     }
 }

@@ -6,14 +6,17 @@
 //! ```text
 //!   idle ─(a file is full)─> settling ─> syncing ─> writing ─> syncing the file ─> renaming ─> syncing the
 //!     ^                                                                                        directory
-//!     └──────────────── journal files up to it are spare, removed segments are unlinked ──────────┘
+//!     ├──────────────── journal files up to it are spare, removed segments are unlinked ──────────┤
+//!     └──────────────── no room for the small file: begun again later ──(not a sync) ─────────────┘
 //! ```
 
 use std::path::PathBuf;
 
+use super::room::Wanting;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 
 /// Syncs a checkpoint has in flight at a time.
@@ -89,7 +92,7 @@ impl Shard {
     /// Begins a checkpoint when a journal file is full, and goes on once everything in it is settled.
     pub(super) fn drive_checkpoint(&mut self) {
         self.remove_files();
-        if self.failed.is_some() {
+        if self.failed.is_some() || self.room.is_held() {
             return;
         }
         match self.checkpointer.phase {
@@ -111,6 +114,7 @@ impl Shard {
                 });
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
                 let checkpoint = self.checkpoint(sequence, chain);
+                self.logs.values_mut().for_each(Partition::checkpoint_begins);
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {
                     files.clear();
@@ -178,6 +182,13 @@ impl Shard {
             // The directory of a log that was deleted meanwhile needs no sync.
             (Err(Fault { errno: libc::ENOENT }), Phase::Syncing { .. }) => Done::Finished,
             (Err(_), Phase::Syncing { .. }) if planted(Bug::RetryFailedSync) => Done::Finished,
+            // The checkpoint before still counts. This one is begun again when there is room.
+            (Err(fault), Phase::Opening { .. } | Phase::Writing { .. } | Phase::Renaming { .. })
+                if fault.is_no_space() =>
+            {
+                self.checkpointer.phase = Phase::Idle;
+                return self.room.found_none(Wanting::Checkpoint);
+            }
             (Err(fault), _) => return self.fail("write a checkpoint", self.path(""), fault),
         };
         let phase = std::mem::take(&mut self.checkpointer.phase);
@@ -220,6 +231,8 @@ impl Shard {
             (Phase::SyncingDirectory { sequence }, _) => {
                 self.journal.files().release(sequence);
                 self.counts.checkpoints += 1;
+                self.logs.values_mut().for_each(Partition::checkpoint_counts);
+                self.room.found(Wanting::Checkpoint);
                 return; // idle again
             }
             (phase, done) => unreachable!("{phase:?} cannot come to {done:?}"),

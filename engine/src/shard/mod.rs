@@ -8,15 +8,18 @@
 //!                                             └── Appended, Advanced                └── read back, checked, cached
 //! ```
 //!
-//! A failed write ends the shard: nothing in flight is acknowledged and every later call is refused, because
+//! A failed write ends the shard, unless all it lacked was room for new blocks (see [`Shortage`]): nothing in flight is acknowledged and every later call is refused, because
 //! after a failed write nobody knows what the device holds. The next start reads what is really there.
 
 pub(crate) mod checkpoint;
+pub(crate) mod compaction;
 mod held;
 mod read;
 pub mod recover;
+mod retained;
 #[cfg(test)]
 pub(crate) mod rig;
+mod room;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -28,14 +31,20 @@ use bytes::Bytes;
 
 use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
-use crate::io::{Completion, Fault, Op, Token};
+use crate::format::run::RunPlace;
+use crate::io::{Completion, Done, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
 use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
 use crate::planted::{Bug, planted};
 use crate::types::{LogId, Now, Offset, Ticket};
 
+use room::Wanting;
+
+pub use compaction::Compaction;
 pub use read::ReadOutcome;
+pub use retained::Retained;
+pub use room::{Need, Shortage};
 
 /// The token space of the engine's operations.
 pub const TOKEN_SPACE: u16 = 0;
@@ -59,6 +68,8 @@ pub enum Refused {
     UnknownLog,
     OutOfOrderSequence,
     FencedProducer,
+    /// The file system has too little room; [`Shard::shortage`] says why. It may have some later.
+    NoSpace,
     /// The shard has failed.
     Failed,
 }
@@ -72,9 +83,12 @@ enum Work {
     Read {
         log: LogId,
         base: Offset,
-        position: u64,
+        place: RunPlace,
     },
     Checkpoint,
+    Compaction(Box<compaction::Step>),
+    /// Asking how much room is left.
+    Room,
     /// Removing files that nothing refers to.
     Removal,
 }
@@ -108,6 +122,9 @@ pub struct ShardCounts {
     pub settled_bytes: u64,
     pub settled_runs: u64,
     pub checkpoints: u64,
+    pub compactions: u64,
+    /// Bytes of segments that compaction has given back.
+    pub compacted_bytes: u64,
     pub read_from_memory_bytes: u64,
     pub read_from_device_bytes: u64,
     pub held_bytes: u64,
@@ -124,6 +141,8 @@ pub struct Shard {
     settler: settle::Settler,
     reader: read::Reader,
     checkpointer: checkpoint::Checkpointer,
+    room: room::Room,
+    compactor: compaction::Compactor,
     works: HashMap<u64, Work>,
     next_work: u64,
     wanted: Vec<(Token, Op)>,
@@ -136,7 +155,12 @@ pub struct Shard {
 }
 
 impl Shard {
-    fn new(place: ShardPlace, logs: HashMap<LogId, Partition>, journal: Journal) -> Shard {
+    fn new(place: ShardPlace, mut logs: HashMap<LogId, Partition>, journal: Journal) -> Shard {
+        // A start has just made a checkpoint of them.
+        for partition in logs.values_mut() {
+            partition.checkpoint_begins();
+            partition.checkpoint_counts();
+        }
         Shard {
             place,
             logs,
@@ -145,6 +169,8 @@ impl Shard {
             settler: settle::Settler::default(),
             reader: read::Reader::default(),
             checkpointer: checkpoint::Checkpointer::default(),
+            room: room::Room::default(),
+            compactor: compaction::Compactor::default(),
             works: HashMap::new(),
             next_work: 0,
             wanted: Vec::new(),
@@ -214,6 +240,18 @@ impl Shard {
     /// not that it survives a crash: [`ShardEvent::Appended`] with this ticket says that, in the order of the
     /// calls.
     pub fn append(&mut self, log: LogId, batch: &CheckedBatch, ticket: Ticket) -> Result<(), Refused> {
+        self.append_for(Need::Records, log, batch, ticket)
+    }
+
+    /// [`Shard::append`] of what is still taken when room runs short, as far as `need` says.
+    pub fn append_for(
+        &mut self,
+        need: Need,
+        log: LogId,
+        batch: &CheckedBatch,
+        ticket: Ticket,
+    ) -> Result<(), Refused> {
+        let no_room = need == Need::Records && self.shortage().is_some();
         if self.failed.is_some() {
             return Err(Refused::Failed);
         }
@@ -221,6 +259,7 @@ impl Shard {
         let partition = partition.ok_or(Refused::UnknownLog)?;
         let header = batch.header();
         match partition.judge(header) {
+            Verdict::Next if no_room => return Err(Refused::NoSpace),
             Verdict::Next => {}
             Verdict::OutOfOrder => return Err(Refused::OutOfOrderSequence),
             Verdict::Fenced => return Err(Refused::FencedProducer),
@@ -301,7 +340,7 @@ impl Shard {
     fn trimmed(&mut self, log: LogId, start: Offset, sequence: u64) {
         let Some(partition) = self.logs.get_mut(&log) else { return };
         partition.trimmed(start);
-        let idle = !partition.settling;
+        let idle = !self.settler.is_busy(log);
         for base in partition.segments.drop_below(start, idle) {
             self.reader.forget_segment(log, base);
             let path = crate::segment::path(&self.place.directory, log, base);
@@ -344,7 +383,10 @@ impl Shard {
             }
             self.want(Work::Frame, op);
         }
-        if let Some(op) = self.journal.files().prepare() {
+        self.drive_room(now);
+        if !self.room.is_held()
+            && let Some(op) = self.journal.files().prepare()
+        {
             self.want(Work::Prepare, op);
         }
         if self.journal.needs_seal() && self.seal_at_us.is_none() {
@@ -353,6 +395,7 @@ impl Shard {
         self.reclaim();
         self.drive_checkpoint();
         self.drive_settling();
+        self.drive_compaction(now);
         self.counts.journal = self.journal.counts();
         self.counts.held_bytes = self.held.bytes() as u64;
         self.counts.logs = self.logs.len() as u64;
@@ -365,7 +408,7 @@ impl Shard {
 
     /// When [`Shard::commit`] should be called though nothing else happens.
     pub fn next_deadline_us(&self) -> Option<u64> {
-        self.seal_at_us
+        self.seal_at_us.into_iter().chain(self.next_room_us()).chain(self.next_compaction_us()).min()
     }
 
     /// Takes the outcome of an operation of this shard.
@@ -388,15 +431,24 @@ impl Shard {
                 let path = self.journal.current_path();
                 self.fail("write the journal", path, fault);
             }
-            (Work::Prepare, result) => match self.journal.files().prepared(result) {
-                Ok(Some(op)) => self.want(Work::Prepare, op),
-                Ok(None) => {}
-                Err((path, fault)) => self.fail("prepare a journal file", path, fault),
-            },
+            (Work::Prepare, result) => self.prepare_step(result),
+            (Work::Compaction(step), result) => self.compaction_step(*step, result),
+            (Work::Room, result) => self.looked_for_room(result),
             (Work::Settle(job), result) => self.settle_step(*job, result),
-            (Work::Read { log, base, position }, result) => self.read_step(log, base, position, result),
+            (Work::Read { log, base, place }, result) => self.read_step(log, base, &place, result),
             (Work::Checkpoint, result) => self.checkpoint_step(result),
             (Work::Removal, _) => {} // a file that stays is found and removed at the next start
+        }
+    }
+
+    fn prepare_step(&mut self, result: Result<Done, Fault>) {
+        if result.as_ref().is_err_and(|fault| fault.is_no_space()) {
+            self.room.found_none(Wanting::JournalFile);
+        }
+        match self.journal.files().prepared(result) {
+            Ok(Some(op)) => self.want(Work::Prepare, op),
+            Ok(None) => {}
+            Err((path, fault)) => self.fail("prepare a journal file", path, fault),
         }
     }
 

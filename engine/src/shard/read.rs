@@ -59,6 +59,8 @@ struct Wanted {
     place: RunPlace,
     readers: Vec<Waiting>,
     begun: bool,
+    /// The file is being opened.
+    opening: bool,
 }
 
 /// Runs being read, and runs that were.
@@ -99,6 +101,20 @@ impl Reader {
             }
         }
         self.uncache(|entry| entry.0 == log);
+    }
+
+    /// Takes out whoever waits for a run of the segment that nobody has begun to read.
+    fn take_waiting(&mut self, log: LogId, base: Offset) -> Vec<Waiting> {
+        let of = |wanted: &Wanted| !wanted.begun && wanted.log == log && wanted.base == base;
+        let (taken, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.wanted).into_iter().partition(of);
+        self.wanted = rest;
+        taken.into_iter().flat_map(|wanted| wanted.readers).collect()
+    }
+
+    /// Whether somebody is just opening the segment's file.
+    pub(super) fn is_opening(&self, log: LogId, base: Offset) -> bool {
+        self.wanted.iter().any(|wanted| wanted.opening && wanted.log == log && wanted.base == base)
     }
 
     /// Forgets what was cached of one segment.
@@ -147,6 +163,10 @@ impl Shard {
         let base = segment.base;
         if let Some(run) = self.reader.cached(log, &place) {
             let batches = cut(&run, from, bytes_max);
+            if batches.is_empty() {
+                // Compaction left nothing from here to the end of the run.
+                return self.read(log, place.end_offset.get(), bytes_max, ticket);
+            }
             self.counts.read_from_memory_bytes += bytes_of(&batches);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         }
@@ -160,6 +180,7 @@ impl Shard {
                     place,
                     readers: vec![reader],
                     begun: false,
+                    opening: false,
                 });
                 self.drive_reads();
             }
@@ -190,6 +211,16 @@ impl Shard {
         best.map(|(time, offset)| (time, offset.max(marks.start)))
     }
 
+    /// The segment's file is another one now: whoever waits for a run of it looks for it anew.
+    pub(super) fn segment_replaced(&mut self, log: LogId, base: Offset) {
+        self.reader.forget_segment(log, base);
+        for Waiting { from, bytes_max, ticket } in self.reader.take_waiting(log, base) {
+            if let Some(outcome) = self.read(log, from, bytes_max, ticket) {
+                self.events.push_back(ShardEvent::Read { ticket, outcome });
+            }
+        }
+    }
+
     fn drive_reads(&mut self) {
         while self.reader.in_flight < READS_IN_FLIGHT_MAX {
             let Some(wanted) = self.reader.wanted.iter_mut().find(|wanted| !wanted.begun) else { return };
@@ -209,34 +240,51 @@ impl Shard {
                 let length = place.total_bytes();
                 Op::Read { file, position: place.position.get(), buffer: buffer::aligned(length), length }
             }
-            None => Op::Open { path: segment::path(&self.place.directory, log, base), how: Open::Read },
+            None => {
+                let same =
+                    |wanted: &&mut Wanted| wanted.log == log && wanted.base == base && wanted.place == place;
+                self.reader.wanted.iter_mut().filter(same).for_each(|wanted| wanted.opening = true);
+                Op::Open { path: segment::path(&self.place.directory, log, base), how: Open::Read }
+            }
         };
-        self.want(Work::Read { log, base, position: place.position.get() }, op);
+        self.want(Work::Read { log, base, place }, op);
     }
 
     /// A file was opened or a run was read.
-    pub(super) fn read_step(&mut self, log: LogId, base: Offset, position: u64, result: Result<Done, Fault>) {
-        let index = self.reader.wanted.iter().position(|wanted| {
-            wanted.log == log && wanted.base == base && wanted.place.position.get() == position
-        });
+    pub(super) fn read_step(
+        &mut self,
+        log: LogId,
+        base: Offset,
+        place: &RunPlace,
+        result: Result<Done, Fault>,
+    ) {
+        let same = |wanted: &Wanted| wanted.log == log && wanted.base == base && wanted.place == *place;
+        let index = self.reader.wanted.iter().position(|wanted| wanted.begun && same(wanted));
         let Some(index) = index else { unreachable!("a run was read that nobody wanted") };
-        let place = self.reader.wanted[index].place;
+        let place = *place;
+        self.reader.wanted[index].opening = false;
         if let Ok(Done::Opened(file)) = result {
             if let Some(partition) = self.logs.get_mut(&log) {
                 partition.segments.opened(base, file.clone());
             }
             let length = place.total_bytes();
+            let position = place.position.get();
             let op = Op::Read { file, position, buffer: buffer::aligned(length), length };
-            return self.want(Work::Read { log, base, position }, op);
+            return self.want(Work::Read { log, base, place }, op);
         }
         let Some(wanted) = self.reader.wanted.remove(index) else { return };
         self.reader.in_flight -= 1;
         let checked = self.checked_run(&wanted, result);
+        let mut onward = Vec::new();
         for reader in &wanted.readers {
             let marks = self.marks(log).unwrap_or_default();
             let outcome = match &checked {
                 Ok(run) => {
                     let batches = cut(run, reader.from, reader.bytes_max);
+                    if batches.is_empty() {
+                        onward.push(*reader);
+                        continue;
+                    }
                     ReadOutcome::Data { batches, log_start: marks.start, durable: marks.durable }
                 }
                 // Trimmed meanwhile, and perhaps removed.
@@ -250,6 +298,12 @@ impl Shard {
         if let Ok(run) = checked {
             self.counts.read_from_device_bytes += run.len() as u64;
             self.reader.keep(log, base, place, run, self.place.sizes.run_cache_bytes);
+        }
+        for Waiting { bytes_max, ticket, .. } in onward {
+            // Compaction left nothing from there to the end of the run.
+            if let Some(outcome) = self.read(log, place.end_offset.get(), bytes_max, ticket) {
+                self.events.push_back(ShardEvent::Read { ticket, outcome });
+            }
         }
         self.drive_reads();
     }

@@ -277,6 +277,7 @@ impl Recovery<'_> {
                 damage,
             }));
             self.unfinished.extend(found.unfinished.iter().map(|base| segment::path(data, state.id, *base)));
+            self.unfinished.extend(found.abandoned);
             let mut partition = Partition::restore(state.clone());
             partition.segments = found.segments;
             self.logs.insert(state.id, partition);

@@ -6,12 +6,14 @@
 //!
 //! ```text
 //!   queued ─> [make directory] ─> [open segment] ─> write run ─> queued again, or done
-//!        └──> [write table: seal the full segment] ──┘
+//!     ^  └──> [write table: seal the full segment] ──┘
+//!     └── no room: what was written is cut off, and it is tried again later
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
+use super::room::Wanting;
 use super::{Shard, Work};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open};
@@ -24,7 +26,8 @@ use crate::types::{LogId, Offset};
 #[derive(Debug, Default)]
 pub(super) struct Settler {
     queue: VecDeque<LogId>,
-    in_flight: usize,
+    /// Logs with a step under way; at most [`SETTLES_IN_FLIGHT_MAX`].
+    in_flight: Vec<LogId>,
     /// Everything in frames up to this one is to be settled.
     upto: u64,
     /// Files written since the last checkpoint.
@@ -39,7 +42,12 @@ impl Settler {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.in_flight == 0
+        self.queue.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Whether a step of the log is under way.
+    pub(super) fn is_busy(&self, log: LogId) -> bool {
+        self.in_flight.contains(&log)
     }
 
     /// What is to be removed needs no sync, and is not to be kept open for one.
@@ -65,9 +73,16 @@ pub(super) struct Job {
 #[derive(Debug)]
 enum Step {
     MakeDirectory,
-    Open { base: Offset },
-    Write { place: RunPlace, end_position: u64 },
+    Open {
+        base: Offset,
+    },
+    Write {
+        place: RunPlace,
+        end_position: u64,
+    },
     Seal,
+    /// Taking back what a write left that found no room.
+    Cut,
 }
 
 impl Shard {
@@ -90,7 +105,10 @@ impl Shard {
 
     /// Begins queued work while little is in flight.
     pub(super) fn drive_settling(&mut self) {
-        while self.settler.in_flight < SETTLES_IN_FLIGHT_MAX && self.failed.is_none() {
+        while self.settler.in_flight.len() < SETTLES_IN_FLIGHT_MAX
+            && self.failed.is_none()
+            && !self.room.is_held()
+        {
             let Some(log) = self.settler.queue.pop_front() else { return };
             self.settle_next(log);
         }
@@ -140,13 +158,13 @@ impl Shard {
     }
 
     fn settle_with(&mut self, job: Job, op: Op) {
-        self.settler.in_flight += 1;
+        self.settler.in_flight.push(job.log);
         self.want(Work::Settle(Box::new(job)), op);
     }
 
     /// One step is done.
     pub(super) fn settle_step(&mut self, job: Job, result: Result<Done, Fault>) {
-        self.settler.in_flight -= 1;
+        self.settler.in_flight.retain(|log| *log != job.log);
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
         let Some(partition) = self.logs.get_mut(&job.log) else {
@@ -159,6 +177,7 @@ impl Shard {
         };
         let done = match result {
             Ok(done) => done,
+            Err(fault) if fault.is_no_space() => return self.settle_later(job),
             Err(fault) => return self.fail("write a segment", directory, fault),
         };
         match (job.step, done) {
@@ -170,6 +189,7 @@ impl Shard {
                 partition.segments.begin(base, file);
                 self.settler.dirty_directories.insert(directory);
             }
+            (Step::Cut, _) => return self.settler.queue.push_front(job.log),
             (Step::Seal, _) => {
                 self.mark_dirty(job.log);
                 if let Some(partition) = self.logs.get_mut(&job.log) {
@@ -188,7 +208,22 @@ impl Shard {
             }
             (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
         }
+        self.room.found(Wanting::Segment);
         self.settle_on(job.log);
+    }
+
+    /// A step found no room. It is tried again later, and what it may have written is cut off first: a seal behind it
+    /// must be the end of the file.
+    fn settle_later(&mut self, job: Job) {
+        self.room.found_none(Wanting::Segment);
+        let active = self.logs.get(&job.log).and_then(|partition| partition.segments.active());
+        let file = active.and_then(|active| Some((active.file.clone()?, active.position)));
+        match (job.step, file) {
+            (Step::Write { .. } | Step::Seal, Some((file, length))) => {
+                self.settle_with(Job { log: job.log, step: Step::Cut }, Op::Truncate { file, length });
+            }
+            _ => self.settler.queue.push_front(job.log),
+        }
     }
 
     fn mark_dirty(&mut self, log: LogId) {

@@ -1,7 +1,7 @@
 //! What goes wrong in a world, and when.
 //!
 //! In: chance. Out: plans for the disk, damage to its files. Never: more than one kind in one world, so that what the
-//! engine must do is known.
+//! engine must do is known. In some worlds room also runs short, which no shard may fail for and nothing be lost by.
 
 use super::world::World;
 use crate::io::simulated::{Class, Plan, Trouble};
@@ -43,6 +43,10 @@ impl World {
 
     /// After a start: something for the life that begins.
     pub(super) fn plan_for_life(&mut self) {
+        if let Some(prng) = &mut self.shortages {
+            let trouble = Trouble::Full { operations: prng.between(1..200) };
+            self.disk.plan(Plan { class: None, file: None, countdown: prng.between(1..150), trouble });
+        }
         match self.kind {
             Kind::Crashes if self.prng.percent(15) => {
                 let countdown = self.prng.between(1..300);

@@ -94,7 +94,7 @@ impl World {
             last.producer.map_or(0, |(_, sequence)| sequence + (last.end - last.base) as i32)
         });
         let is_known = memory.is_some_and(|memory| memory.known().next().is_some());
-        if is_known && self.prng.percent(8) {
+        if is_known && !self.at_rest && self.prng.percent(8) {
             return self.append_gap(log, with_producer(&batch, producer, next + 1));
         }
         self.append_new(log, with_producer(&batch, producer, next), Some((producer, next)))
@@ -118,6 +118,7 @@ impl World {
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
             // What rotted may be the producer's last batch, so that there is a gap before this one.
             Err(Refused::OutOfOrderSequence) if self.at_rest && producer.is_some() => return Ok(()),
+            Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),
         }
         let base = self.model.logs.get(&log).map_or(0, |log| log.end);
@@ -152,14 +153,15 @@ impl World {
     }
 
     pub(super) fn send_again(&mut self, log: LogId, again: &Appended) -> Result<(), String> {
+        if self.at_rest {
+            return Ok(()); // what rotted may be all that was known of the producer
+        }
         let ticket = self.ticket();
         let shard = self.shard_of(log);
         let batch = CheckedBatch::from_producer(again.bytes.clone()).map_err(|error| error.to_string())?;
         match self.shards[shard].append(log, &batch, ticket) {
             Ok(()) => {}
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
-            // What rotted may be all that was known of the producer.
-            Err(Refused::OutOfOrderSequence) if self.at_rest => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch sent again: {refused:?}")),
         }
         let changes = self.model.changes(shard);

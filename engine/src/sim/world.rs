@@ -22,6 +22,9 @@ use crate::verify::verify_on;
 /// Turns after which a shard that still has something to do hangs.
 const TURNS_MAX: usize = 20_000;
 
+/// Worlds in which room runs short now and then, whatever else happens in them.
+const SHORT_OF_ROOM_PERCENT: u64 = 15;
+
 /// What a seed came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -70,6 +73,8 @@ pub struct World {
     /// It was one place of a file at rest: then only what lay there may be gone.
     pub(super) at_rest: bool,
     pub(super) faults: u64,
+    /// Decides when room runs short, in the worlds where it does.
+    pub(super) shortages: Option<Prng>,
     config: OpenConfig,
     trace: Trace,
     summary: Summary,
@@ -83,6 +88,9 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut prng = Prng::new(seed);
         let disk = SimulatedDisk::default();
+        let mut chance = Prng::new(!seed);
+        let mut shortages = chance.percent(SHORT_OF_ROOM_PERCENT).then_some(chance);
+        let free_bytes_min = shortages.as_mut().map_or(0, |prng| prng.one_of(&[0, 1]));
         let config = OpenConfig {
             directory: PathBuf::from("data"),
             disk: Disk::Simulated(disk.clone()),
@@ -98,6 +106,7 @@ impl World {
                 run_bytes: prng.one_of(&[4 << 10, 8 << 10, 16 << 10]),
                 segment_bytes: prng.one_of(&[12 << 10, 24 << 10, 64 << 10]),
                 run_cache_bytes: 8 << 10,
+                free_bytes_min,
             },
         };
         let mut world = World {
@@ -116,6 +125,7 @@ impl World {
             astray: None,
             at_rest: false,
             faults: 0,
+            shortages,
             config,
             trace: Trace::new(),
             summary: Summary::default(),
@@ -452,7 +462,9 @@ impl World {
             if self.disk.is_off() || self.failed.contains(&true) {
                 return Ok(());
             }
-            if self.clock.is_idle() && self.shards.iter().all(Shard::is_quiet) {
+            let has_room = |shard: &Shard| shard.shortage().is_none();
+            let quiet = self.shards.iter().all(|shard| shard.is_quiet() && has_room(shard));
+            if self.clock.is_idle() && quiet {
                 if let Some(expected) = self.expected.values().next() {
                     return Err(format!("{expected:?} is never acknowledged"));
                 }
@@ -463,7 +475,12 @@ impl World {
                 return Ok(());
             }
         }
-        Err("the shards never come to rest".to_string())
+        // Writes that find no room for good are none of the shards' doing.
+        let is_short = self.shards.iter().any(|shard| shard.shortage().is_some());
+        match is_short && self.disk.has_troubled() {
+            true => Ok(()),
+            false => Err("the shards never come to rest".to_string()),
+        }
     }
 
     fn cut_power(&mut self) {

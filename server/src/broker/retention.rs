@@ -11,6 +11,7 @@ use ringmain_engine::types::Now;
 
 use super::Broker;
 use super::catalog::{Topic, shard_of};
+use super::metrics::RetainedBytes;
 
 /// How often logs are looked at.
 const LOOK_EVERY_US: u64 = 10_000_000;
@@ -42,6 +43,29 @@ fn is_bounded(topic: &Topic) -> bool {
 }
 
 impl Broker {
+    /// Why each byte of this core's logs is still on the device.
+    pub(super) fn retained_bytes(&self) -> RetainedBytes {
+        let all = self.shard.retained();
+        let (mut topic_records, mut queue_unsettled) = (0, 0);
+        for topic in self.catalog.topics() {
+            let mine =
+                topic.partitions.iter().filter(|log| shard_of(**log, self.settings.cores) == self.core);
+            let bytes: u64 = mine.map(|log| self.shard.retained_by(*log).records_bytes).sum();
+            match topic.queue.as_ref().is_none_or(|queue| queue.stream) {
+                true => topic_records += bytes,
+                false => queue_unsettled += bytes,
+            }
+        }
+        RetainedBytes {
+            topic_records,
+            queue_unsettled,
+            own_state: all.records_bytes.saturating_sub(topic_records + queue_unsettled),
+            trimmed_in_segment: all.trimmed_bytes,
+            journal_needed: all.journal_needed_bytes,
+            journal_spare: all.journal_spare_bytes,
+        }
+    }
+
     /// A topic was made or its settings changed: it may be the first that asks for retention.
     pub(super) fn note_retention(&mut self, topic: &Topic) {
         if is_bounded(topic) && self.retention.look_at_us.is_none() {
