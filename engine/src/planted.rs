@@ -12,6 +12,9 @@ pub enum Bug {
     CheckpointBeforeSync,
     CheckpointFileNotSynced,
     CheckpointCountsDurableAsSettled,
+    CompactionDropsLast,
+    CompactionNotSynced,
+    CompactionOfUnknown,
     DeleteBeforeDurable,
     DropLastTrim,
     DuplicateAckedAtOnce,
@@ -19,6 +22,7 @@ pub enum Bug {
     ForgetProducers,
     JournalFileRecycledTooSoon,
     RetryFailedSync,
+    RoomNotCut,
     RottenTakenForTorn,
     ServeUnchecked,
     SettledBeforeWritten,
@@ -31,13 +35,16 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 22] = [
+pub const ALL: [Bug; 26] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
     Bug::CheckpointBeforeSync,
     Bug::CheckpointFileNotSynced,
     Bug::CheckpointCountsDurableAsSettled,
+    Bug::CompactionDropsLast,
+    Bug::CompactionNotSynced,
+    Bug::CompactionOfUnknown,
     Bug::DeleteBeforeDurable,
     Bug::DropLastTrim,
     Bug::DuplicateAckedAtOnce,
@@ -45,6 +52,7 @@ pub const ALL: [Bug; 22] = [
     Bug::ForgetProducers,
     Bug::JournalFileRecycledTooSoon,
     Bug::RetryFailedSync,
+    Bug::RoomNotCut,
     Bug::RottenTakenForTorn,
     Bug::ServeUnchecked,
     Bug::SettledBeforeWritten,

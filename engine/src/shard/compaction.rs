@@ -26,6 +26,7 @@ use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX, COMPACTION_STEP_US};
 use crate::partition::Partition;
+use crate::planted::{Bug, planted};
 use crate::segment::{self, compact};
 use crate::types::{LogId, Now, Offset};
 
@@ -207,6 +208,14 @@ impl Shard {
         true
     }
 
+    /// Seals the log's segments once they have so many bytes, if that is less than others have: sealed ones can be
+    /// compacted. Holds until the next start.
+    pub fn limit_segments(&mut self, log: LogId, bytes: u64) {
+        if let Some(partition) = self.logs.get_mut(&log) {
+            partition.segment_bytes_max = bytes;
+        }
+    }
+
     /// Whether a log is being compacted.
     pub fn is_compacting(&self) -> bool {
         self.compactor.job.is_some()
@@ -301,6 +310,10 @@ impl Shard {
                     Next::Begin(Step::Table, Op::Write { file, position, data, durable: false })
                 }
             },
+            Stage::Table if planted(Bug::CompactionNotSynced) => {
+                let to = segment::path(data, log, output.base);
+                Next::Begin(Step::Rename, Op::Rename { from: target, to })
+            }
             Stage::Table => Next::Begin(Step::Sync, Op::Sync { file }),
             // A reader that opens the name now must find in it what the old table says.
             Stage::Synced if self.reader.is_opening(log, output.base) => Next::Wait,

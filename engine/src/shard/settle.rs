@@ -133,7 +133,7 @@ impl Shard {
             return self.settle_with(Job { log, step }, op);
         };
         let Some(file) = active.file.clone() else { unreachable!("an active segment is open") };
-        if active.position >= self.place.sizes.segment_bytes {
+        if active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max) {
             let table = run::seal(log, active.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);
@@ -219,7 +219,7 @@ impl Shard {
         let active = self.logs.get(&job.log).and_then(|partition| partition.segments.active());
         let file = active.and_then(|active| Some((active.file.clone()?, active.position)));
         match (job.step, file) {
-            (Step::Write { .. } | Step::Seal, Some((file, length))) => {
+            (Step::Write { .. } | Step::Seal, Some((file, length))) if !planted(Bug::RoomNotCut) => {
                 self.settle_with(Job { log: job.log, step: Step::Cut }, Op::Truncate { file, length });
             }
             _ => self.settler.queue.push_front(job.log),
