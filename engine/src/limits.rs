@@ -3,6 +3,8 @@
 /// Direct I/O is aligned to this many bytes in memory, in the file and in length.
 /// 4096 is the physical sector of nearly every device; writing less makes the device read first.
 pub const BLOCK_BYTES: usize = 4096;
+/// What a device writes whole or not at all.
+pub const SECTOR_BYTES: usize = 512;
 
 /// Largest record batch, header included. RabbitMQ's default largest message is 16 MiB, plus room for its
 /// properties and the batch around it.
@@ -78,6 +80,8 @@ pub struct Sizes {
     pub run_cache_bytes: usize,
     /// Appends are refused while the file system has less room than this left; 0: only once there is none.
     pub free_bytes_min: u64,
+    /// Shortest time between two steps of a compaction.
+    pub compaction_step_us: u64,
 }
 
 impl Default for Sizes {
@@ -89,6 +93,7 @@ impl Default for Sizes {
             segment_bytes: SEGMENT_BYTES,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
             free_bytes_min: FREE_BYTES_MIN,
+            compaction_step_us: COMPACTION_STEP_US,
         }
     }
 }

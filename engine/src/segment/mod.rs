@@ -147,10 +147,18 @@ impl Segments {
     /// Forgets segments that end at or below `start`; returns their base offsets, for their files to be removed.
     /// An active one only goes when `active_too`: while a run is being written into it, it must stay.
     pub fn drop_below(&mut self, start: Offset, active_too: bool) -> Vec<Offset> {
-        let gone = self.list.iter().take_while(|segment| {
-            segment.end() <= start && !segment.runs.is_empty() && (segment.sealed || active_too)
-        });
-        let count = gone.count();
+        let mut count = 0;
+        while let Some(segment) = self.list.get(count).filter(|segment| segment.sealed || active_too) {
+            // One of which damage left nothing ends where the next begins.
+            let end = match segment.runs.is_empty() {
+                true => self.list.get(count + 1).map(|next| next.base),
+                false => Some(segment.end()),
+            };
+            if end.is_none_or(|end| end > start) {
+                break;
+            }
+            count += 1;
+        }
         self.list.drain(..count).map(|segment| segment.base).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! In: a log and its owner's rules; one run at a time, read with the priority of cold reads. Out: a new file for each
 //! segment, durable before it takes the old one's name. Never: touches a segment that is being filled or that the last
 //! checkpoint does not know to be sealed, holds more than one run and one batch in memory beside the map of keys, or
-//! takes more than one step in [`COMPACTION_STEP_US`].
+//! takes more than one step in the time of [`Sizes`](crate::limits::Sizes).
 //!
 //! ```text
 //!   mapping: read each run that never was compacted, note where its keys are last
@@ -24,7 +24,7 @@ use super::{Shard, Work};
 use crate::format::batch::{self, BatchHeader};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX, COMPACTION_STEP_US};
+use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX};
 use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, compact};
@@ -233,7 +233,7 @@ impl Shard {
             return;
         }
         let Some(mut job) = self.compactor.job.take() else { return };
-        self.compactor.next_step_us = now.monotonic_us + COMPACTION_STEP_US;
+        self.compactor.next_step_us = now.monotonic_us + self.place.sizes.compaction_step_us;
         match self.next_compaction_step(&mut job) {
             Next::Begin(step, op) => {
                 self.compactor.in_flight = true;

@@ -15,28 +15,29 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use zerocopy::byteorder::little_endian::{U16, U32};
 
 use super::checkpoint::file_name;
 use super::{Shard, ShardPlace};
 use crate::error::{Damage, OpenError};
-use crate::format::batch;
-use crate::format::checkpoint::{Checkpoint, FileSet};
-use crate::format::frame::{self, FrameHeader, Kind};
+use crate::format::batch::{self, BatchHeader};
+use crate::format::checkpoint::{Checkpoint, FileSet, LogState};
+use crate::format::frame::{Entry, FrameHeader, Kind};
 use crate::format::run;
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{FEATURES, Superblock};
 use crate::io::disk::{self, DirectoryLock, Disk};
 use crate::io::{Descriptor, Open, buffer};
-use crate::journal::recover::{End, From, check_unused, scan};
+use crate::journal::recover::{End, From, Replay, check_unused, scan};
 use crate::journal::{Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
 use crate::planted::{Bug, planted};
 use crate::segment;
-use crate::types::LogId;
+use crate::types::{LogId, Offset};
 
 /// How a data directory is opened.
 #[derive(Clone, Debug)]
@@ -119,7 +120,16 @@ struct Recovery<'a> {
     thinned: Vec<PathBuf>,
     /// Journal files of another size, needed until the next incarnation counts.
     outdated: Vec<PathBuf>,
+    /// What was found damaged in segments and frames.
+    losses: Vec<Loss>,
     report: Report,
+}
+
+/// Something of a log that is damaged, from this offset on.
+struct Loss {
+    log: LogId,
+    offset: Offset,
+    damage: Damage,
 }
 
 /// Opens `config.directory`, recovering what the last run left. When it returns, everything that was ever
@@ -128,6 +138,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let OpenConfig { directory, disk, .. } = config;
     let lock = disk.lock(directory)?;
     let (mut superblock, file, created) = superblock(config)?;
+    let has_logs = disk.exists(&directory.join("log"));
     for name in ["journal", "log", "state", "quarantine"] {
         disk.make_directory(&directory.join(name))?;
     }
@@ -146,9 +157,15 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         unfinished: Vec::new(),
         thinned: Vec::new(),
         outdated: Vec::new(),
+        losses: Vec::new(),
         report: Report { created, incarnation: next, ..Report::default() },
     };
     let checkpoints = recovery.checkpoints(incarnation, old_shards)?;
+    let held = |state: &LogState| state.start < state.end;
+    if !has_logs && checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs).any(held) {
+        let what = "the directory is gone, but the checkpoints know of records in it".to_string();
+        return Err(Damage { path: directory.join("log"), position: 0, what }.into());
+    }
     recovery.segments(&checkpoints)?;
     let mut ends = Vec::new();
     for checkpoint in &checkpoints {
@@ -159,14 +176,15 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
             check_unused(disk, &directory.join("journal").join(name), incarnation)?;
         }
     }
-    recovery.check_whole()?;
     recovery.settle_all()?;
+    recovery.find_holes();
     recovery.quarantine_unknown()?;
     recovery.sync()?;
 
     recovery.report.logs_count = recovery.logs.len();
     let sets: Vec<FileSet> = checkpoints.iter().map(|checkpoint| checkpoint.journal).collect();
     superblock.incarnation = U32::new(next);
+    superblock.incompatible = U32::new(FEATURES);
     superblock.shards = U16::new(config.shards);
     if planted(Bug::SuperblockBeforeCheckpoints) {
         write_superblock(directory, &file, &mut superblock)?;
@@ -253,6 +271,11 @@ impl Recovery<'_> {
         let data = &self.config.directory;
         for state in checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs) {
             let found = segment::recover::find(&self.config.disk, data, state)?;
+            self.losses.extend(found.damage.into_iter().map(|(offset, damage)| Loss {
+                log: state.id,
+                offset,
+                damage,
+            }));
             self.unfinished.extend(found.unfinished.iter().map(|base| segment::path(data, state.id, *base)));
             self.unfinished.extend(found.abandoned);
             let mut partition = Partition::restore(state.clone());
@@ -272,20 +295,20 @@ impl Recovery<'_> {
             disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
         }
         let from = From { shard, incarnation, sequence, chain };
-        let end = scan(&self.config.disk, &directory, from, journal, |header, bytes| {
-            self.replay(&directory, header, bytes)
-        })?;
+        let disk = &self.config.disk;
+        let end = scan(disk, &directory, from, journal, |frame| self.replay(frame))?;
         self.report.frames_count += end.sequence - sequence;
         self.report.journal_bytes += end.bytes;
         self.report.torn_frames += u32::from(end.torn);
         Ok(end)
     }
 
-    fn replay(&mut self, journal: &Path, header: &FrameHeader, bytes: &Bytes) -> Result<(), OpenError> {
-        let sequence = header.sequence.get();
-        let bad =
-            |what: String| Damage { path: journal.to_path_buf(), position: header.position.get(), what };
-        for entry in frame::entries(bytes, header).map_err(|error| bad(error.to_string()))? {
+    fn replay(&mut self, frame: Replay<'_>) -> Result<(), OpenError> {
+        if frame.damaged {
+            self.keep_aside(&frame)?;
+        }
+        let sequence = frame.header.sequence.get();
+        for entry in &frame.entries {
             match entry.kind {
                 Kind::Create => self.replay_create(entry.log)?,
                 Kind::Delete => {
@@ -304,15 +327,38 @@ impl Recovery<'_> {
                     }
                     self.drop_trimmed(entry.log)?;
                 }
-                Kind::Batch => {
-                    let batch = bytes.slice(entry.bytes.clone());
-                    let found = batch::check(&batch).map_err(|error| bad(error.to_string()))?;
-                    let header = *found;
-                    self.replay_batch(entry.log, entry.offset, sequence, &header, batch)?;
-                }
+                Kind::Batch => match sound_batch(&frame, entry) {
+                    Ok((header, batch)) => {
+                        self.replay_batch(entry.log, entry.offset, sequence, &header, batch)?;
+                    }
+                    Err(damage) if frame.damaged => self.replay_lost(entry, damage),
+                    Err(damage) => return Err(damage.into()),
+                },
             }
         }
         Ok(())
+    }
+
+    /// A copy of a frame that had been durable and is damaged, for whoever wants to look at it.
+    fn keep_aside(&mut self, frame: &Replay<'_>) -> Result<(), OpenError> {
+        let FrameHeader { shard, incarnation, sequence, .. } = *frame.header;
+        let name = format!("journal-{shard}-{incarnation}-{sequence}.frame");
+        let path = self.config.disk.replace(&self.config.directory.join("quarantine"), &name, frame.bytes)?;
+        let what =
+            format!("frame {sequence} had been made durable, but is damaged; a copy is {}", path.display());
+        let position = frame.header.position();
+        self.report.damage.push(Damage { path: frame.path.to_path_buf(), position, what });
+        Ok(())
+    }
+
+    /// A batch that is gone: its offsets stay given, and whoever reads them is told.
+    fn replay_lost(&mut self, entry: &Entry, damage: Damage) {
+        let offsets = entry.offset..entry.offset + u64::from(entry.offsets_count);
+        if let Some(partition) = self.logs.get_mut(&entry.log)
+            && partition.lost(offsets)
+        {
+            self.losses.push(Loss { log: entry.log, offset: entry.offset, damage });
+        }
     }
 
     /// No checkpoint knows the log yet, so all that its segments hold is in the journal.
@@ -332,7 +378,7 @@ impl Recovery<'_> {
         log: LogId,
         base: u64,
         sequence: u64,
-        header: &batch::BatchHeader,
+        header: &BatchHeader,
         bytes: Bytes,
     ) -> Result<(), OpenError> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
@@ -347,19 +393,31 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn check_whole(&self) -> Result<(), OpenError> {
-        for partition in self.logs.values() {
+    /// Every offset from a log's start to its end must be in a run: what is not is a hole, for its readers to hear of.
+    fn find_holes(&mut self) {
+        for log in self.logs_in_order() {
+            let Some(partition) = self.logs.get_mut(&log) else { continue };
             let marks = partition.marks();
-            let end = marks.settled;
-            segment::recover::check_whole(
-                &self.config.directory,
-                partition.id,
-                &partition.segments,
-                marks.start,
-                end,
-            )?;
+            for hole in segment::recover::holes(&partition.segments, marks.start, marks.settled) {
+                let known =
+                    self.losses.iter().rev().find(|loss| loss.log == log && loss.offset <= hole.start);
+                let damage =
+                    known.map_or_else(|| gone(&self.config.directory, log), |loss| loss.damage.clone());
+                let Range { start, end } = hole;
+                let what = format!("{} (offsets {start} to {end} of {log:?})", damage.what);
+                partition.holes.push((hole, Damage { what, ..damage }));
+            }
+            self.report.damage.extend(partition.holes.iter().map(|(_, damage)| damage.clone()));
         }
-        Ok(())
+        let named =
+            |loss: &Loss| {
+                !self.report.damage.iter().any(|damage| {
+                    (&damage.path, damage.position) == (&loss.damage.path, loss.damage.position)
+                })
+            };
+        let unnamed: Vec<Damage> =
+            self.losses.iter().filter(|loss| named(loss)).map(|loss| loss.damage.clone()).collect();
+        self.report.damage.extend(unnamed);
     }
 
     fn settle_all(&mut self) -> Result<(), OpenError> {
@@ -557,6 +615,33 @@ impl Recovery<'_> {
         config.disk.sync_directory(&config.directory.join("journal"))?;
         Ok(Files::new(directory, set, spare, unused, generation))
     }
+}
+
+/// The batch that `entry` names, stamped as it says, if it is sound.
+fn sound_batch(frame: &Replay<'_>, entry: &Entry) -> Result<(BatchHeader, Bytes), Damage> {
+    let damage = |what: String| Damage {
+        path: frame.path.to_path_buf(),
+        position: frame.header.position() + entry.bytes.start as u64,
+        what,
+    };
+    let batch = frame.bytes.slice(entry.bytes.clone());
+    let header = *batch::check(&batch).map_err(|error| damage(error.to_string()))?;
+    if !frame.damaged {
+        return Ok((header, batch));
+    }
+    if header.total_bytes() != batch.len() || header.offsets_count() != u64::from(entry.offsets_count) {
+        return Err(damage("the batch is not the one its entry describes".to_string()));
+    }
+    // No checksum but the frame's covers the stamp.
+    let mut stamped = BytesMut::from(&batch[..]);
+    batch::stamp(&mut stamped, entry.offset, entry.leader_epoch);
+    Ok((header, stamped.freeze()))
+}
+
+/// What is said of offsets that nothing else is known of.
+fn gone(data: &Path, log: LogId) -> Damage {
+    let what = "a segment file is gone, or the part of it that held these records".to_string();
+    Damage { path: segment::directory(data, log), position: 0, what }
 }
 
 pub(crate) fn journal_directory(data: &Path, shard: u16) -> PathBuf {

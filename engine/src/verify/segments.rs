@@ -47,7 +47,7 @@ impl Walk<'_> {
                 Extent::Sealed
             };
             let walked = extent::walk(self.disk, &mut self.report, &path, state.id, base, extent);
-            covered.extend(self.report.unless_unreadable(&path, walked).flatten());
+            covered.extend(self.report.unless_unreadable(&path, walked).into_iter().flatten());
         }
         Ok(covered)
     }
@@ -58,10 +58,9 @@ impl Walk<'_> {
         let mut next = start;
         for range in covered {
             if range.start > next && next < state.end {
-                let path = segment::path(self.directory, state.id, next);
-                let path = if self.disk.exists(&path) { path } else { directory.clone() };
                 let missing = next..range.start.min(state.end);
-                self.report.damage_of(&path, 0, state.id, Some(missing), "a segment file is gone");
+                let what = "a segment file is gone, or the records in it were";
+                self.report.damage_of(&directory, 0, state.id, Some(missing), what);
             }
             next = next.max(range.end);
         }
