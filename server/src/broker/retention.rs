@@ -15,6 +15,8 @@ use super::{Broker, cleaning};
 
 /// How often logs are looked at.
 const LOOK_EVERY_US: u64 = 10_000_000;
+/// The same while one of them is being compacted, so that the next one follows soon.
+const LOOK_WHILE_COMPACTING_US: u64 = 1_000_000;
 
 /// When to look next; `None`: no topic asks for it.
 #[derive(Debug, Default)]
@@ -96,7 +98,8 @@ impl Broker {
         }
         self.compact_next(now);
         any |= self.catalog.topics().any(is_cleaned);
-        self.retention.look_at_us = any.then_some(now.monotonic_us + LOOK_EVERY_US);
+        let every_us = if self.shard.is_compacting() { LOOK_WHILE_COMPACTING_US } else { LOOK_EVERY_US };
+        self.retention.look_at_us = any.then_some(now.monotonic_us + every_us);
     }
 }
 
