@@ -80,6 +80,8 @@ pub struct Sizes {
     pub run_cache_bytes: usize,
     /// Appends are refused while the file system has less room than this left; 0: only once there is none.
     pub free_bytes_min: u64,
+    /// Shortest time between two steps of a compaction.
+    pub compaction_step_us: u64,
 }
 
 impl Default for Sizes {
@@ -91,6 +93,7 @@ impl Default for Sizes {
             segment_bytes: SEGMENT_BYTES,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
             free_bytes_min: FREE_BYTES_MIN,
+            compaction_step_us: COMPACTION_STEP_US,
         }
     }
 }

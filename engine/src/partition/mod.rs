@@ -63,6 +63,8 @@ pub struct Partition {
     /// Segments that end at or below are known to be sealed by the last checkpoint, and by the one being made.
     sealed_below: Offset,
     sealed_below_next: Offset,
+    /// A segment of so many bytes is sealed, though others may become longer.
+    pub segment_bytes_max: u64,
 }
 
 impl Partition {
@@ -98,6 +100,7 @@ impl Partition {
             holes: Vec::new(),
             sealed_below: 0,
             sealed_below_next: 0,
+            segment_bytes_max: u64::MAX,
         }
     }
 
@@ -135,7 +138,7 @@ impl Partition {
     /// Segments that a start finds by their names alone, so that another file may take the name.
     pub fn compactable(&self) -> impl Iterator<Item = &Segment> {
         let sealed = self.segments.list().iter().take_while(|segment| segment.sealed);
-        sealed.filter(|segment| segment.end() <= self.sealed_below)
+        sealed.filter(|segment| segment.end() <= self.sealed_below || planted(Bug::CompactionOfUnknown))
     }
 
     /// Whether the batch at `base` is the last of its producer.

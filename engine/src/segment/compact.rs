@@ -19,6 +19,7 @@ use crate::format::batch::{self, BatchHeader, CODEC_MASK, CONTROL, CRC_START, HE
 use crate::format::crc::crc32c;
 use crate::format::record::{self, Record};
 use crate::limits::BATCH_BYTES_MAX;
+use crate::planted::{Bug, planted};
 use crate::types::Offset;
 
 /// How compressed records are looked at, which the engine itself cannot.
@@ -80,7 +81,8 @@ impl KeyMap {
 
     /// Whether a later record with the same key was noted.
     fn is_superseded(&self, key: &[u8], offset: Offset) -> bool {
-        self.last.get(&self.name(key)).is_some_and(|last| *last > offset)
+        let last = self.last.get(&self.name(key));
+        last.is_some_and(|last| *last > offset || planted(Bug::CompactionDropsLast))
     }
 }
 

@@ -3,7 +3,7 @@
 //! In: a log and its owner's rules; one run at a time, read with the priority of cold reads. Out: a new file for each
 //! segment, durable before it takes the old one's name. Never: touches a segment that is being filled or that the last
 //! checkpoint does not know to be sealed, holds more than one run and one batch in memory beside the map of keys, or
-//! takes more than one step in [`COMPACTION_STEP_US`].
+//! takes more than one step in the time of [`Sizes`](crate::limits::Sizes).
 //!
 //! ```text
 //!   mapping: read each run that never was compacted, note where its keys are last
@@ -24,8 +24,9 @@ use super::{Shard, Work};
 use crate::format::batch::{self, BatchHeader};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX, COMPACTION_STEP_US};
+use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX};
 use crate::partition::Partition;
+use crate::planted::{Bug, planted};
 use crate::segment::{self, compact};
 use crate::types::{LogId, Now, Offset};
 
@@ -207,6 +208,14 @@ impl Shard {
         true
     }
 
+    /// Seals the log's segments once they have so many bytes, if that is less than others have: sealed ones can be
+    /// compacted. Holds until the next start.
+    pub fn limit_segments(&mut self, log: LogId, bytes: u64) {
+        if let Some(partition) = self.logs.get_mut(&log) {
+            partition.segment_bytes_max = bytes;
+        }
+    }
+
     /// Whether a log is being compacted.
     pub fn is_compacting(&self) -> bool {
         self.compactor.job.is_some()
@@ -224,7 +233,7 @@ impl Shard {
             return;
         }
         let Some(mut job) = self.compactor.job.take() else { return };
-        self.compactor.next_step_us = now.monotonic_us + COMPACTION_STEP_US;
+        self.compactor.next_step_us = now.monotonic_us + self.place.sizes.compaction_step_us;
         match self.next_compaction_step(&mut job) {
             Next::Begin(step, op) => {
                 self.compactor.in_flight = true;
@@ -301,6 +310,10 @@ impl Shard {
                     Next::Begin(Step::Table, Op::Write { file, position, data, durable: false })
                 }
             },
+            Stage::Table if planted(Bug::CompactionNotSynced) => {
+                let to = segment::path(data, log, output.base);
+                Next::Begin(Step::Rename, Op::Rename { from: target, to })
+            }
             Stage::Table => Next::Begin(Step::Sync, Op::Sync { file }),
             // A reader that opens the name now must find in it what the old table says.
             Stage::Synced if self.reader.is_opening(log, output.base) => Next::Wait,

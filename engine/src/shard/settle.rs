@@ -133,7 +133,7 @@ impl Shard {
             return self.settle_with(Job { log, step }, op);
         };
         let Some(file) = active.file.clone() else { unreachable!("an active segment is open") };
-        if active.position >= self.place.sizes.segment_bytes {
+        if active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max) {
             let table = run::seal(log, active.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);

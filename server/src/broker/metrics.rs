@@ -27,6 +27,9 @@ pub struct Metrics {
     pub appended: Appended,
     pub journal: Journal,
     pub settled_bytes: u64,
+    /// Logs compacted, and bytes of segments that this gave back.
+    pub compactions: u64,
+    pub compacted_bytes: u64,
     /// 1 while new records are refused for want of room; bytes that were left when it was looked last; batches refused.
     pub short_of_room: u64,
     pub free_bytes: u64,
@@ -265,6 +268,10 @@ pub static FAMILIES: &[Family] = &[
         Kind::Whole,
         |of| of.short_of_room,
     ),
+    number("ringmain_compactions_total", "Logs compacted.", Kind::Counter, |of| of.compactions),
+    number("ringmain_compacted_bytes_total", "Bytes given back by compaction.", Kind::Counter, |of| {
+        of.compacted_bytes
+    }),
     Family {
         name: "ringmain_retained_bytes",
         help: "Bytes on the device, by why they are still there.",

@@ -11,6 +11,7 @@
 pub mod authority;
 pub mod catalog;
 pub mod change;
+pub mod cleaning;
 pub mod command;
 pub mod compression;
 pub mod context;
@@ -78,6 +79,8 @@ pub struct Broker {
     queues: queues::Queues,
     watches: logs::Watches,
     retention: retention::Retention,
+    /// The log that was compacted last; the others come first.
+    compacted_last: LogId,
     rooms: room::Rooms,
     topology: topology::Topology,
     state_logs: state_log::StateLogs,
@@ -138,6 +141,7 @@ impl Broker {
             queues: queues::Queues::default(),
             watches: logs::Watches::default(),
             retention: retention::Retention::default(),
+            compacted_last: LogId(0),
             rooms: room::Rooms::new(settings.cores),
             topology: topology::Topology::new(core, settings.cores, &catalog),
             state_logs: state_log::StateLogs::default(),
@@ -299,6 +303,8 @@ impl Broker {
         metrics.journal.frames = counts.journal.frames;
         metrics.journal.bytes = counts.journal.bytes;
         metrics.settled_bytes = counts.settled_bytes;
+        metrics.compactions = counts.compactions;
+        metrics.compacted_bytes = counts.compacted_bytes;
         metrics.read_bytes_memory = counts.read_from_memory_bytes;
         metrics.read_bytes_device = counts.read_from_device_bytes;
         metrics.logs = counts.logs;
