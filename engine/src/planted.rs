@@ -24,12 +24,14 @@ pub enum Bug {
     SettledBeforeWritten,
     StaleIncarnationTrusted,
     SuperblockBeforeCheckpoints,
+    SuperblockNotClaimed,
     SuperblockNotSynced,
+    TrimmedSegmentBelieved,
     UnfinishedSegmentKept,
 }
 
 /// All of them.
-pub const ALL: [Bug; 20] = [
+pub const ALL: [Bug; 22] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
@@ -48,7 +50,9 @@ pub const ALL: [Bug; 20] = [
     Bug::SettledBeforeWritten,
     Bug::StaleIncarnationTrusted,
     Bug::SuperblockBeforeCheckpoints,
+    Bug::SuperblockNotClaimed,
     Bug::SuperblockNotSynced,
+    Bug::TrimmedSegmentBelieved,
     Bug::UnfinishedSegmentKept,
 ];
 

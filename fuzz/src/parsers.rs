@@ -185,17 +185,20 @@ fn table(random: &mut Random) -> Result<bool, String> {
 
 fn checkpoint(random: &mut Random) -> Result<bool, String> {
     let mut bytes = samples::checkpoint(random);
-    if changed(&mut bytes, random) && bytes.len() > 44 {
+    if changed(&mut bytes, random) && bytes.len() > 60 {
         if random.one_in(2) {
             let total = bytes.len() as u64;
-            bytes[32..40].copy_from_slice(&total.to_le_bytes());
+            bytes[48..56].copy_from_slice(&total.to_le_bytes());
         }
         let at = bytes.len() - 4;
         fix(&mut bytes, at);
     }
     let Some(found) = Checkpoint::from_bytes(&bytes) else { return Ok(false) };
     let again = found.to_bytes();
-    ensure(again.len() <= bytes.len(), "what was accepted is longer than what was there")?;
+    ensure(
+        again.len() <= 2 * bytes.len().next_multiple_of(4096),
+        "what was accepted is longer than what was there",
+    )?;
     ensure(Checkpoint::from_bytes(&again).as_ref() == Some(&found), "written again it is another")?;
     Ok(true)
 }

@@ -109,6 +109,7 @@ pub fn checkpoint(random: &mut Random) -> Vec<u8> {
         id: LogId(random.next()),
         start: 3,
         end: 3 + random.below(100) as u64,
+        first_segment: random.next(),
         segment_base: random.next(),
         segment_position: random.next(),
         leader_epoch: random.next() as i32,
@@ -118,5 +119,9 @@ pub fn checkpoint(random: &mut Random) -> Vec<u8> {
     let journal = FileSet { first: random.next() as u32 >> 1, count: 4, file_bytes: random.next() };
     let checkpoint =
         Checkpoint { incarnation: 7, shard: 1, sequence: random.next(), chain: 5, journal, logs };
-    checkpoint.to_bytes()
+    let mut bytes = checkpoint.to_bytes();
+    if random.one_in(2) {
+        bytes.truncate(bytes.len() / 2); // so that no second copy stands in for a damaged one
+    }
+    bytes
 }

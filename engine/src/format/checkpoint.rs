@@ -5,7 +5,7 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 4, 4 | magic "RMCP", version 1 |
+//! | 4, 4 | magic "RMCP", version 2 |
 //! | 4, 2, 2 | incarnation, shard, zero |
 //! | 8 | sequence: frames up to this one are contained in this file and the segments |
 //! | 4, 4 | chain: the checksum field of that frame; number of logs |
@@ -14,16 +14,23 @@
 //! | ... | logs |
 //! | 4 | CRC-32C of everything before |
 //!
-//! A log: `id u64, start u64, end u64, segment base u64, segment position u64, leader epoch u32, producers u32`,
-//! then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first:
+//! The whole of this, padded to blocks, stands in the file twice: rot in one copy leaves the other.
+//!
+//! A log: `id u64, start u64, end u64, first segment u64, segment base u64, segment position u64, leader epoch u32,
+//! producers u32`, then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first:
 //! `base sequence u32, last sequence u32, base offset u64`.
+//!
+//! Version 1 stands in its file once, and its logs have no first segment; it is read, never written.
 
 use super::crc::crc32c;
-use crate::limits::{JOURNAL_FILES_MAX, LOGS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
+use crate::limits::{BLOCK_BYTES, JOURNAL_FILES_MAX, LOGS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
 use crate::types::{LogId, Offset};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RMCP");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const VERSION_ONE_COPY: u32 = 1;
+/// Where the length stands.
+const TOTAL_AT: usize = 48;
 
 /// What a checkpoint says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +51,8 @@ pub struct LogState {
     pub start: Offset,
     /// Every record below is in a segment, unless it is below `start`.
     pub end: Offset,
+    /// Base of the oldest segment; files of older ones are there only because their removal was not durable.
+    pub first_segment: Offset,
     /// The segment that is being filled, and where its next run goes; position 0: there is none.
     pub segment_base: Offset,
     pub segment_position: u64,
@@ -90,8 +99,15 @@ impl FileSet {
 }
 
 impl Checkpoint {
-    /// The bytes of the file.
+    /// The bytes of the file: whole blocks.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.copy();
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
+        bytes.extend_from_within(..);
+        bytes
+    }
+
+    fn copy(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend(MAGIC.to_le_bytes());
         out.extend(VERSION.to_le_bytes());
@@ -104,22 +120,49 @@ impl Checkpoint {
         out.extend(self.journal.first.to_le_bytes());
         out.extend(self.journal.count.to_le_bytes());
         out.extend(self.journal.file_bytes.to_le_bytes());
-        let total_at = out.len();
+        debug_assert!(out.len() == TOTAL_AT);
         out.extend([0; 8]);
         for log in &self.logs {
             put_log(&mut out, log);
         }
         let total = (out.len() + 4) as u64;
-        out[total_at..total_at + 8].copy_from_slice(&total.to_le_bytes());
+        out[TOTAL_AT..TOTAL_AT + 8].copy_from_slice(&total.to_le_bytes());
         let checksum = crc32c(&out);
         out.extend(checksum.to_le_bytes());
         out
     }
 
-    /// Reads a file's bytes; `None` if anything about them is wrong.
+    /// Reads a file's bytes; `None` if no copy in them is sound.
     pub fn from_bytes(bytes: &[u8]) -> Option<Checkpoint> {
+        Checkpoint::copies(bytes).into_iter().flatten().next()
+    }
+
+    /// Each copy in a file's bytes, if it is sound; a file of version 1 has no second one.
+    pub fn copies(bytes: &[u8]) -> [Option<Checkpoint>; 2] {
+        let second = bytes.get(bytes.len() / 2..).filter(|half| half.len() >= BLOCK_BYTES);
+        [Checkpoint::from_copy(bytes), second.and_then(Checkpoint::from_copy)]
+    }
+
+    /// Where a file's bytes are not what was written, although a copy of it is sound.
+    pub fn first_damage(&self, bytes: &[u8]) -> Option<usize> {
+        let one_copy = bytes.get(4..8) == Some(&VERSION_ONE_COPY.to_le_bytes());
+        if one_copy && Checkpoint::from_copy(bytes).is_some() {
+            let total = bytes.get(TOTAL_AT..).and_then(|rest| Input(rest).u64()).unwrap_or_default() as usize;
+            let padding = bytes.get(total..).unwrap_or_default();
+            return padding.iter().position(|byte| *byte != 0).map(|at| total + at);
+        }
+        let written = self.to_bytes();
+        let differs = written.iter().zip(bytes).position(|(one, other)| one != other);
+        differs.or((written.len() != bytes.len()).then_some(written.len().min(bytes.len())))
+    }
+
+    fn from_copy(bytes: &[u8]) -> Option<Checkpoint> {
         let mut input = Input(bytes);
-        if input.u32()? != MAGIC || input.u32()? != VERSION {
+        if input.u32()? != MAGIC {
+            return None;
+        }
+        let version = input.u32()?;
+        if version != VERSION && version != VERSION_ONE_COPY {
             return None;
         }
         let incarnation = input.u32()?;
@@ -138,14 +181,15 @@ impl Checkpoint {
         input.0 = body.get(bytes.len() - input.0.len()..)?;
         let mut logs = Vec::with_capacity(logs_count);
         for _ in 0..logs_count {
-            logs.push(input.log()?);
+            logs.push(input.log(version)?);
         }
         input.0.is_empty().then_some(Checkpoint { incarnation, shard, sequence, chain, journal, logs })
     }
 }
 
 fn put_log(out: &mut Vec<u8>, log: &LogState) {
-    for number in [log.id.0, log.start, log.end, log.segment_base, log.segment_position] {
+    let LogState { id, start, end, first_segment, segment_base, segment_position, .. } = *log;
+    for number in [id.0, start, end, first_segment, segment_base, segment_position] {
         out.extend(number.to_le_bytes());
     }
     out.extend(log.leader_epoch.to_le_bytes());
@@ -184,8 +228,9 @@ impl Input<'_> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn log(&mut self) -> Option<LogState> {
+    fn log(&mut self, version: u32) -> Option<LogState> {
         let (id, start, end) = (LogId(self.u64()?), self.u64()?, self.u64()?);
+        let first_segment = if version == VERSION_ONE_COPY { 0 } else { self.u64()? };
         let (segment_base, segment_position) = (self.u64()?, self.u64()?);
         let leader_epoch = self.u32()? as i32;
         let count = self.u32()? as usize;
@@ -196,7 +241,16 @@ impl Input<'_> {
         for _ in 0..count {
             producers.push(self.producer()?);
         }
-        Some(LogState { id, start, end, segment_base, segment_position, leader_epoch, producers })
+        Some(LogState {
+            id,
+            start,
+            end,
+            first_segment,
+            segment_base,
+            segment_position,
+            leader_epoch,
+            producers,
+        })
     }
 
     fn producer(&mut self) -> Option<ProducerState> {

@@ -50,10 +50,21 @@ pub enum Trouble {
     Full { operations: u64 },
 }
 
-/// Trouble to come: with the `countdown`-th operation of its class from now on (any class: `None`).
+/// What a power cut may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// A directory's entry, or its removal.
+    Name,
+    /// A sector, or a length.
+    Data,
+}
+
+/// Trouble to come: with the `countdown`-th operation of its class from now on (any class: `None`), on files whose
+/// name ends in `file` (any file: `None`).
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub class: Option<Class>,
+    pub file: Option<&'static str>,
     pub countdown: u64,
     pub trouble: Trouble,
 }
@@ -108,7 +119,8 @@ enum Node {
 enum Naming {
     Make(PathBuf, Node),
     Remove(PathBuf),
-    Rename(PathBuf, PathBuf),
+    /// Of what was there when it was renamed: a name and what it names become durable together.
+    Rename(PathBuf, PathBuf, Node),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -151,7 +163,7 @@ impl Inode {
         }
     }
 
-    fn power_cut(&mut self, survives: &mut dyn FnMut() -> bool) {
+    fn power_cut(&mut self, survives: &mut dyn FnMut(Part) -> bool) {
         for change in std::mem::take(&mut self.pending) {
             match change {
                 Change::Write { position, data, whole: true } => {
@@ -159,12 +171,14 @@ impl Inode {
                 }
                 Change::Write { position, data, .. } => {
                     for (index, sector) in data.chunks(SECTOR_BYTES).enumerate() {
-                        if survives() {
+                        if survives(Part::Data) {
                             Inode::put(&mut self.durable, position + index * SECTOR_BYTES, sector);
                         }
                     }
                 }
-                Change::Length(length) if survives() => Arc::make_mut(&mut self.durable).resize(length, 0),
+                Change::Length(length) if survives(Part::Data) => {
+                    Arc::make_mut(&mut self.durable).resize(length, 0)
+                }
                 Change::Length(_) => {}
             }
         }
@@ -185,7 +199,7 @@ impl Naming {
     fn is_in(&self, directory: &Path) -> bool {
         match self {
             Naming::Make(path, _) | Naming::Remove(path) => parent(path) == directory,
-            Naming::Rename(from, to) => parent(from) == directory || parent(to) == directory,
+            Naming::Rename(from, to, _) => parent(from) == directory || parent(to) == directory,
         }
     }
 
@@ -195,7 +209,13 @@ impl Naming {
                 names.insert(path, node);
             }
             Naming::Remove(path) => names.retain(|found, _| !found.starts_with(&path)),
-            Naming::Rename(from, to) => {
+            Naming::Rename(from, to, node @ Node::File(_)) => {
+                if names.get(&from) == Some(&node) {
+                    names.remove(&from);
+                }
+                names.insert(to, node);
+            }
+            Naming::Rename(from, to, Node::Directory(_)) => {
                 if !names.contains_key(&from) {
                     return;
                 }
@@ -217,11 +237,20 @@ impl Naming {
 impl State {
     /// Counts an operation; what goes wrong with it, if anything does.
     fn begin(&mut self, class: Class) -> Result<Option<Trouble>, Error> {
+        self.begin_on(class, None)
+    }
+
+    fn begin_on(&mut self, class: Class, inode: Option<u64>) -> Result<Option<Trouble>, Error> {
         self.operations += 1;
         if self.off {
             return Err(os(libc::EIO));
         }
-        let concerns = |plan: &Plan| plan.class.is_none_or(|of| of == class);
+        let named = self.plans.iter().chain(&self.broken).any(|plan| plan.file.is_some());
+        let path = inode.filter(|_| named).map(|inode| self.path_of(inode)).unwrap_or_default();
+        let concerns = |plan: &Plan| {
+            plan.class.is_none_or(|of| of == class)
+                && plan.file.is_none_or(|name| path.to_string_lossy().ends_with(name))
+        };
         if let Some(plan) = self.broken.filter(concerns)
             && let Trouble::Fails { errno, .. } = plan.trouble
         {
@@ -371,10 +400,9 @@ impl SimulatedDisk {
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let mut state = self.state();
         state.begin(Class::Name)?;
-        if !state.seen.contains_key(from) || !state.is_directory(parent(to)) {
-            return Err(os(libc::ENOENT));
-        }
-        state.name(Naming::Rename(from.to_path_buf(), to.to_path_buf()));
+        let node = state.seen.get(from).copied().filter(|_| state.is_directory(parent(to)));
+        let Some(node) = node else { return Err(os(libc::ENOENT)) };
+        state.name(Naming::Rename(from.to_path_buf(), to.to_path_buf(), node));
         Ok(())
     }
 
@@ -428,10 +456,10 @@ impl SimulatedDisk {
     }
 
     /// Cuts the power and turns it on again. `survives` is asked for each thing that no sync covers.
-    pub fn power_cut(&self, mut survives: impl FnMut() -> bool) {
+    pub fn power_cut(&self, mut survives: impl FnMut(Part) -> bool) {
         let mut state = self.state();
         for naming in std::mem::take(&mut state.pending) {
-            if survives() {
+            if survives(Part::Name) {
                 naming.apply(&mut state.durable);
             }
         }
@@ -619,7 +647,7 @@ impl SimulatedFile {
         let mut state = self.disk.state();
         let mut position = position as usize;
         let was_off = state.off;
-        let trouble = match state.begin(Class::Write) {
+        let trouble = match state.begin_on(Class::Write, Some(self.inode)) {
             Ok(_) if state.is_full() && position + data.len() > state.length_of(self.inode) => {
                 return Err(state.put_partly(self.inode, position, &data));
             }
@@ -656,7 +684,7 @@ impl SimulatedFile {
     pub(super) fn sync(&self) -> Result<(), Error> {
         let mut state = self.disk.state();
         let was_off = state.off;
-        let begun = state.begin(Class::Sync);
+        let begun = state.begin_on(Class::Sync, Some(self.inode));
         let off = state.off;
         let Some(inode) = state.inodes.get_mut(&self.inode) else { return begun.map(|_| ()) };
         if let Err(error) = begun {

@@ -80,6 +80,8 @@ pub struct Report {
     pub torn_frames: u32,
     /// Directories of logs that nothing refers to, moved to quarantine.
     pub quarantined: Vec<PathBuf>,
+    /// What is not as it was written. What can be served is.
+    pub damage: Vec<Damage>,
 }
 
 impl fmt::Display for Report {
@@ -97,6 +99,9 @@ impl fmt::Display for Report {
         }
         for path in &self.quarantined {
             write!(f, "; moved to quarantine: {}", path.display())?;
+        }
+        for damage in &self.damage {
+            write!(f, "; {damage}")?;
         }
         Ok(())
     }
@@ -129,6 +134,11 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let old_shards = superblock.shards.get();
     let incarnation = superblock.incarnation.get();
     let next = incarnation + 1;
+    if !created && !planted(Bug::SuperblockNotClaimed) {
+        // A write of the last start that failed may yet arrive. It went where this one goes; after this one, nothing
+        // can bring a later incarnation back whose files are written again below.
+        write_superblock(directory, &file, &mut superblock)?;
+    }
     let mut recovery = Recovery {
         config,
         logs: HashMap::new(),
@@ -162,6 +172,8 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         write_superblock(directory, &file, &mut superblock)?;
     }
     let shards = recovery.shards(next, &ends, &sets)?;
+    // Both copies say so: rot in one leaves the other.
+    write_superblock(directory, &file, &mut superblock)?;
     write_superblock(directory, &file, &mut superblock)?;
     for path in &recovery.outdated {
         disk.remove(path)?;
@@ -223,6 +235,10 @@ impl Recovery<'_> {
             let length = disk::length(&path, &file)? as usize;
             let bytes = disk::read(&path, &file, 0, length.next_multiple_of(BLOCK_BYTES))?;
             let found = Checkpoint::from_bytes(&bytes);
+            if let Some(at) = found.as_ref().and_then(|found| found.first_damage(&bytes)) {
+                let what = "a copy of the checkpoint is damaged; the other one is used".to_string();
+                self.report.damage.push(Damage { path: path.clone(), position: at as u64, what });
+            }
             let sound = found.filter(|found| found.incarnation == incarnation && found.shard == shard);
             let Some(checkpoint) = sound else {
                 let what = "the checkpoint is not sound".to_string();

@@ -28,9 +28,13 @@ impl World {
 
     /// Before a start: a power cut or an error that may come in the middle of it.
     pub(super) fn plan_for_start(&mut self) {
-        if self.prng.percent(35) {
+        if self.kind == Kind::Errors && self.prng.percent(15) {
+            // Nobody knows whether the new start counts.
+            let class = Some(self.prng.one_of(&[Class::Write, Class::Sync]));
+            self.plan_failure_of("superblock", class, 4);
+        } else if self.prng.percent(35) {
             let countdown = self.prng.between(1..150);
-            self.disk.plan(Plan { class: None, countdown, trouble: Trouble::PowerCut });
+            self.disk.plan(Plan { class: None, file: None, countdown, trouble: Trouble::PowerCut });
         } else if self.kind == Kind::Errors && self.prng.percent(30) {
             self.plan_error(150);
         }
@@ -40,13 +44,14 @@ impl World {
     pub(super) fn plan_for_life(&mut self) {
         if let Some(prng) = &mut self.shortages {
             let trouble = Trouble::Full { operations: prng.between(1..200) };
-            self.disk.plan(Plan { class: None, countdown: prng.between(1..150), trouble });
+            self.disk.plan(Plan { class: None, file: None, countdown: prng.between(1..150), trouble });
         }
         match self.kind {
             Kind::Crashes if self.prng.percent(15) => {
                 let countdown = self.prng.between(1..300);
-                self.disk.plan(Plan { class: None, countdown, trouble: Trouble::PowerCut });
+                self.disk.plan(Plan { class: None, file: None, countdown, trouble: Trouble::PowerCut });
             }
+            Kind::Errors if self.prng.percent(20) => self.plan_failure_of(".journal", Some(Class::Write), 60),
             Kind::Errors if self.prng.percent(60) => self.plan_error(250),
             Kind::Rot if self.astray.is_none() && self.prng.percent(25) => {
                 let countdown = self.prng.between(1..120);
@@ -54,10 +59,16 @@ impl World {
                     true => Trouble::Lost,
                     false => Trouble::Misdirected { blocks: self.prng.between(1..6) },
                 };
-                self.disk.plan(Plan { class: Some(Class::Write), countdown, trouble });
+                self.disk.plan(Plan { class: Some(Class::Write), file: None, countdown, trouble });
             }
             _ => {}
         }
+    }
+
+    fn plan_failure_of(&mut self, file: &'static str, class: Option<Class>, within: u64) {
+        let countdown = self.prng.between(1..within);
+        let trouble = Trouble::Fails { errno: libc::EIO, for_good: false };
+        self.disk.plan(Plan { class, file: Some(file), countdown, trouble });
     }
 
     fn plan_error(&mut self, within: u64) {
@@ -74,7 +85,7 @@ impl World {
             _ => self.prng.between(1..within / 4),
         };
         let for_good = self.prng.percent(30);
-        self.disk.plan(Plan { class, countdown, trouble: Trouble::Fails { errno, for_good } });
+        self.disk.plan(Plan { class, file: None, countdown, trouble: Trouble::Fails { errno, for_good } });
     }
 
     /// Changes some bytes at rest; says where.

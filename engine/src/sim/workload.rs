@@ -37,6 +37,9 @@ fn with_producer(batch: &CheckedBatch, producer: i64, sequence: i32) -> CheckedB
 impl World {
     /// One step.
     pub(super) fn step(&mut self) -> Result<(), String> {
+        if self.prng.percent(self.trims) {
+            self.trim();
+        }
         match self.prng.below(100) {
             0..=54 => {
                 for _ in 0..self.prng.between(1..4) {

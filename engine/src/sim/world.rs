@@ -12,7 +12,7 @@ use super::prng::Prng;
 use super::trace::Trace;
 use crate::error::OpenError;
 use crate::io::disk::Disk;
-use crate::io::simulated::SimulatedDisk;
+use crate::io::simulated::{Part, SimulatedDisk};
 use crate::limits::Sizes;
 use crate::shard::recover::{OpenConfig, Opened, open};
 use crate::shard::{ReadOutcome, Shard, ShardEvent};
@@ -66,6 +66,8 @@ pub struct World {
     reading: BTreeMap<u64, (LogId, Offset)>,
     pub(super) requests: u64,
     pub(super) next_log: u64,
+    /// In percent of the steps, besides those that every world trims in.
+    pub(super) trims: u64,
     /// What went astray or rotted, once something has.
     pub(super) astray: Option<String>,
     pub(super) faults: u64,
@@ -117,6 +119,7 @@ impl World {
             reading: BTreeMap::new(),
             requests: 0,
             next_log: 0,
+            trims: 0,
             astray: None,
             faults: 0,
             shortages,
@@ -125,6 +128,7 @@ impl World {
             summary: Summary::default(),
         };
         world.kind = world.choose_kind();
+        world.trims = world.prng.one_of(&[0, 0, 30]);
         world
     }
 
@@ -472,9 +476,10 @@ impl World {
 
     fn cut_power(&mut self) {
         self.faults += 1;
-        let survive = self.prng.one_of(&[0, 20, 50, 80, 100]);
+        let share = |prng: &mut Prng| prng.one_of(&[0, 20, 50, 80, 100]);
+        let (names, data) = (share(&mut self.prng), share(&mut self.prng));
         let World { disk, prng, .. } = self;
-        disk.power_cut(|| prng.percent(survive));
+        disk.power_cut(|part| prng.percent(if part == Part::Name { names } else { data }));
     }
 
     /// The offline check must find nothing either.

@@ -286,6 +286,7 @@ impl Walk<'_> {
                     id: log,
                     start: 0,
                     end: 0,
+                    first_segment: 0,
                     segment_base: 0,
                     segment_position: 0,
                     leader_epoch: 0,

@@ -185,9 +185,9 @@ impl Walk<'_> {
         };
         self.report.counts.checkpoints += 1;
         self.report.counts.bytes += bytes.len() as u64;
-        let used = checkpoint.to_bytes().len();
-        if let Some(at) = first_byte(bytes.get(used..)) {
-            self.report.damage(&path, (used + at) as u64, "the padding of the checkpoint is not zero");
+        if let Some(at) = checkpoint.first_damage(bytes) {
+            let what = "the checkpoint is not as it was written; a copy of it is sound";
+            self.report.damage(&path, at as u64, what);
         }
         for state in &checkpoint.logs {
             let known = Known { state: state.clone(), start: state.start, end: state.end };

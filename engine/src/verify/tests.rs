@@ -86,7 +86,7 @@ fn a_flipped_bit_is_named_with_its_file_and_place() {
         (&superblock, 20, 0),
         (&superblock, 4096 + 50, 4096),
         (&superblock, 4096 + 1000, 4096 + 1000),
-        (&checkpoint, 30, 0),
+        (&checkpoint, 30, 30),
         (&checkpoint, 4000, 4000),
         (&journal, 10, 0),                    // a frame's header: the first is gone
         (&journal, 4096 + 3000, 4096 + 3000), // a seal's padding
