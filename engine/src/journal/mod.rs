@@ -246,6 +246,11 @@ impl Journal {
         &mut self.files
     }
 
+    /// Bytes that frames can still take, and bytes of all files in use; see [`Files::room`].
+    pub fn room(&self) -> (u64, u64) {
+        self.files.room()
+    }
+
     /// Which files there are.
     pub fn file_set(&self) -> FileSet {
         self.files.set()

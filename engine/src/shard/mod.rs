@@ -235,7 +235,7 @@ impl Shard {
         batch: &CheckedBatch,
         ticket: Ticket,
     ) -> Result<(), Refused> {
-        let no_room = self.refuses(need);
+        let no_room = need == Need::Records && self.shortage().is_some();
         if self.failed.is_some() {
             return Err(Refused::Failed);
         }
@@ -243,7 +243,7 @@ impl Shard {
         let partition = partition.ok_or(Refused::UnknownLog)?;
         let header = batch.header();
         match partition.judge(header) {
-            Verdict::Next if no_room.is_some() => return Err(Refused::NoSpace),
+            Verdict::Next if no_room => return Err(Refused::NoSpace),
             Verdict::Next => {}
             Verdict::OutOfOrder => return Err(Refused::OutOfOrderSequence),
             Verdict::Fenced => return Err(Refused::FencedProducer),

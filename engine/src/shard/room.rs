@@ -11,7 +11,7 @@
 //!     └── what waited has found room, and the mark is kept ──────────┘
 //! ```
 
-use super::{Refused, Shard, Work};
+use super::{Shard, Work};
 use crate::io::{Done, Fault, Op};
 use crate::limits::{LOOK_FOR_ROOM_US, ROOM_AGAIN_US};
 use crate::types::Now;
@@ -21,10 +21,9 @@ use crate::types::Now;
 pub enum Need {
     /// New records: refused as soon as room is short.
     Records,
-    /// Records of the owner's own that can come later: refused once the journal itself has little room.
-    Upkeep,
-    /// Records that say what is no longer needed: never refused for room, because they lead to more.
-    Release,
+    /// The owner's own state, which says what is no longer needed: never refused for room, because it leads to more.
+    /// An owner that writes much of it stops when [`Shard::is_pressed`].
+    State,
 }
 
 /// Why appends are refused.
@@ -96,16 +95,16 @@ impl Shard {
         self.room.shortage(self.place.sizes.free_bytes_min)
     }
 
-    /// Whether a batch must be refused for want of room.
-    pub(super) fn refuses(&mut self, need: Need) -> Option<Refused> {
-        self.shortage()?;
-        let (left, all) = self.journal.files().room();
-        let refused = match need {
-            Need::Records => true,
-            Need::Upkeep => left < all / 4,
-            Need::Release => false,
-        };
-        refused.then_some(Refused::NoSpace)
+    /// Whether room is short and the journal has little of it left too: when that is full, nothing goes on until the
+    /// file system has room.
+    pub fn is_pressed(&self) -> bool {
+        let (left, all) = self.journal.room();
+        self.shortage().is_some() && left < all / 4
+    }
+
+    /// Bytes that the file system had left when it was asked last.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.room.free_bytes
     }
 
     /// At each turn: lets what waited try again when it is time, and looks how much room is left.

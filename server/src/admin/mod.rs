@@ -130,7 +130,7 @@ impl Session {
         }
         let troubles = asking.troubles();
         if wants == Wants::Ready && troubles.is_empty() {
-            return Some((Status::Ok, "ok\n".to_string()));
+            return Some((Status::Ok, format!("ok\n{}", asking.shortages())));
         }
         // With a core missing, sums would seem to fall and rise again: better none.
         if wants == Wants::Ready || missing {
@@ -151,6 +151,15 @@ impl Session {
 }
 
 impl Asking {
+    /// One line for each core that refuses new records. It is ready all the same: taken out of service, it could not
+    /// be asked to delete what takes the room.
+    fn shortages(&self) -> String {
+        let lines = self.statuses.iter().flatten().enumerate().filter_map(|(core, status)| {
+            status.shortage.as_ref().map(|why| format!("core {core}: new records are refused: {why}\n"))
+        });
+        lines.collect()
+    }
+
     /// One line for each core that is not well.
     fn troubles(&self) -> String {
         let lines = self.statuses.iter().enumerate().filter_map(|(core, status)| match status {

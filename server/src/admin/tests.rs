@@ -37,6 +37,7 @@ impl Peer {
 
     fn call(&mut self, call: impl FnOnce(&mut Session, &mut BytesMut, &mut Context<'_>)) {
         let mut cx = Context {
+            short_of_room: false,
             now: self.now,
             session: SessionId { core: 0, slot: 0, generation: 0 },
             catalog: &self.catalog,

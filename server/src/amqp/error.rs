@@ -20,6 +20,7 @@ pub enum Code {
     CommandInvalid = 503,
     ChannelError = 504,
     UnexpectedFrame = 505,
+    ResourceError = 506,
     NotAllowed = 530,
     NotImplemented = 540,
     InternalError = 541,
@@ -39,6 +40,7 @@ impl Code {
             Code::CommandInvalid => "COMMAND_INVALID",
             Code::ChannelError => "CHANNEL_ERROR",
             Code::UnexpectedFrame => "UNEXPECTED_FRAME",
+            Code::ResourceError => "RESOURCE_ERROR",
             Code::NotAllowed => "NOT_ALLOWED",
             Code::NotImplemented => "NOT_IMPLEMENTED",
             Code::InternalError => "INTERNAL_ERROR",
@@ -58,6 +60,7 @@ impl Code {
             | Code::CommandInvalid
             | Code::ChannelError
             | Code::UnexpectedFrame
+            | Code::ResourceError
             | Code::NotAllowed
             | Code::NotImplemented
             | Code::InternalError => true,

@@ -27,6 +27,7 @@ pub const CAPABILITIES: &[&str] = &[
     "consumer_priorities",
     "authentication_failure_close",
     "per_consumer_qos",
+    "connection.blocked",
 ];
 
 /// Clients choose how to speak by these two: kombu, and so Celery, raises the prefetch of running consumers only
@@ -76,6 +77,8 @@ pub struct ClientCapabilities {
     pub authentication_failure_close: bool,
     /// It wants to hear when the broker ends a consumer.
     pub consumer_cancel_notify: bool,
+    /// It wants to hear when its publishes are not read for a while.
+    pub connection_blocked: bool,
 }
 
 impl ClientCapabilities {
@@ -89,6 +92,7 @@ impl ClientCapabilities {
         ClientCapabilities {
             authentication_failure_close: has("authentication_failure_close"),
             consumer_cancel_notify: has("consumer_cancel_notify"),
+            connection_blocked: has("connection.blocked"),
         }
     }
 }

@@ -38,6 +38,10 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 /// or the peer leaves so many bytes unread.
 const UNSENT_BYTES_MAX: usize = 32 << 20;
 
+/// What a blocked publisher is told; RabbitMQ's words.
+const BLOCKED_REASON: &str = "low on disk";
+const PUBLISH_METHOD: (u16, u16) = (60, 40);
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Header,
@@ -71,6 +75,10 @@ pub struct Session {
     input_left: usize,
     input_hint: usize,
     heartbeat: Heartbeat,
+    /// Nothing is read: the next thing said is a publish, and there is no room for it.
+    blocked: bool,
+    /// The peer wants to hear of that.
+    hears_blocked: bool,
     /// Channels opened so far.
     generation: u32,
 }
@@ -89,6 +97,8 @@ impl Session {
             input_left: 0,
             input_hint: 0,
             heartbeat: Heartbeat::default(),
+            blocked: false,
+            hears_blocked: false,
             generation: 0,
         }
     }
@@ -102,7 +112,12 @@ impl Session {
         if self.stage == Stage::Header {
             self.on_protocol_header(input, cx);
         }
+        self.unblock(cx);
         while !matches!(self.stage, Stage::Header | Stage::Parting | Stage::Over) {
+            if cx.short_of_room && self.stage == Stage::Running && frame::begins_publish(input) {
+                self.block();
+                break;
+            }
             match frame::take_frame(input, self.input_frame_bytes_max) {
                 Ok(Some(frame)) => self.on_frame(frame, cx),
                 Ok(None) => break,
@@ -134,6 +149,11 @@ impl Session {
 
     /// A time wished for has come.
     pub fn on_time(&mut self, cx: &mut Context<'_>) {
+        self.unblock(cx);
+        if self.blocked {
+            // Its signs of life are not read.
+            self.heartbeat.heard(cx.now.monotonic_us);
+        }
         match self.heartbeat.due(cx.now.monotonic_us) {
             Due::Nothing => {}
             Due::Send => frame::put_heartbeat(self.link.outbox.tail()),
@@ -161,6 +181,7 @@ impl Session {
         let waiting = self.channels.values().map(Channel::waiting);
         let (count, bytes) = waiting.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         self.stage != Stage::Over
+            && !self.blocked
             && self.link.appending_bytes < APPENDING_BYTES_MAX
             && count < WAITING_OPERATIONS_MAX
             && bytes < WAITING_BYTES_MAX
@@ -170,6 +191,34 @@ impl Session {
     /// Bytes the frame at the front of the input needs in total; 0: unknown.
     pub fn input_hint(&self) -> usize {
         self.input_hint
+    }
+
+    // -- want of room -----------------------------------------------------------------------------------
+
+    /// As RabbitMQ does while its disk alarm is on: whoever publishes is no longer read from, and told so if it wants to
+    /// hear it. The publish waits where it is.
+    fn block(&mut self) {
+        if !self.blocked && self.hears_blocked {
+            self.link.method(0, &Method::ConnectionBlocked { reason: BLOCKED_REASON.into() });
+        }
+        self.blocked = true;
+    }
+
+    fn unblock(&mut self, cx: &Context<'_>) {
+        if self.blocked && !cx.short_of_room {
+            self.blocked = false;
+            if self.hears_blocked {
+                self.link.method(0, &Method::ConnectionUnblocked {});
+            }
+        }
+    }
+
+    /// A publish met want of room before this connection heard of it. Without confirms nothing else would tell.
+    fn refused_for_room(&mut self, runs: &[Run], cx: &mut Context<'_>) {
+        if runs.iter().any(|run| run.first == 0) {
+            let error = AmqpError::new(Code::ResourceError, "publish refused: low on disk");
+            self.refuse(&error, PUBLISH_METHOD, cx);
+        }
     }
 
     // -- the connection's own frames --------------------------------------------------------------------
@@ -288,6 +337,7 @@ impl Session {
         match handshake::authenticate(self.peer, mechanism, response) {
             Ok(()) => {
                 self.link.hears_cancel = capabilities.consumer_cancel_notify;
+                self.hears_blocked = capabilities.connection_blocked;
                 self.link.method(0, &handshake::tune(cx.settings));
                 self.stage = Stage::Tune;
                 Ok(())
@@ -401,6 +451,9 @@ impl Session {
                 // A queue that is gone has nothing to lose any more.
                 let accepted = matches!(result, Ok(_) | Err(AppendError::UnknownLog));
                 self.on_appended(&runs, accepted, cx);
+                if result == Err(AppendError::NoSpace) {
+                    self.refused_for_room(&runs, cx);
+                }
             }
             (Purpose::Step(key), event) => self.on_step(key, event, cx),
             (Purpose::Get { channel, log }, event) => match event {

@@ -101,6 +101,7 @@ impl Client {
 
     fn call(&mut self, call: impl FnOnce(&mut Session, &mut BytesMut, &mut Context<'_>)) {
         let mut cx = Context {
+            short_of_room: false,
             now: self.now,
             session: ME,
             catalog: &self.catalog,

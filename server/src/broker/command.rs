@@ -228,6 +228,8 @@ pub enum AppendError {
     TooLarge,
     /// The queue is full and refuses.
     QueueFull,
+    /// The file system has too little room for new records. It may have some later.
+    NoSpace,
     /// The journal could not be written; whether the batch survives is unknown.
     Storage,
 }

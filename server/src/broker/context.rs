@@ -19,6 +19,8 @@ pub struct Context<'a> {
     /// This core's copy of the catalog; changed only between calls.
     pub catalog: &'a Catalog,
     pub settings: &'a Settings,
+    /// New records are refused for want of room: whoever publishes is to be held.
+    pub short_of_room: bool,
     pub requests: &'a mut Vec<Request>,
     pub output: &'a mut Output,
     pub random: &'a mut Random,

@@ -4,7 +4,7 @@ use ringmain_engine::types::Now;
 
 use super::catalog::group_log;
 use super::command::{Event, SessionId};
-use super::groups::{GroupOutput, GroupRequest, Waiter};
+use super::groups::{GroupError, GroupOutput, GroupReply, GroupRequest, Waiter};
 use super::{Broker, Pending};
 
 impl Broker {
@@ -16,6 +16,13 @@ impl Broker {
         request: GroupRequest,
         now: Now,
     ) {
+        // The last of the journal's room is for what makes room again.
+        if let GroupRequest::Commit { offsets, .. } = &request
+            && self.shard.is_pressed()
+        {
+            let refused = offsets.iter().map(|_| Err(GroupError::Storage)).collect();
+            return self.answer(from, ticket, Event::Group(GroupReply::Commit(refused)));
+        }
         let mut out = GroupOutput::default();
         let waiter = Waiter { session: from, ticket };
         self.groups.handle(group, request, waiter, now, &mut self.random, &mut out);

@@ -103,8 +103,10 @@ impl Broker {
                 Refused::UnknownLog => AppendError::UnknownLog,
                 Refused::OutOfOrderSequence => AppendError::OutOfOrderSequence,
                 Refused::FencedProducer => AppendError::FencedProducer,
+                Refused::NoSpace => AppendError::NoSpace,
                 Refused::Failed => AppendError::Storage,
             };
+            self.metrics.refused_for_room += u64::from(refused == Refused::NoSpace);
             self.answer(from, ticket, Event::Appended(Err(error)));
         }
     }

@@ -12,6 +12,8 @@ use super::command::Command;
 pub struct CoreStatus {
     /// Why the core can no longer do its work, if so.
     pub failure: Option<String>,
+    /// Why the core refuses new records for now, if so. All else goes on.
+    pub shortage: Option<String>,
     pub metrics: Metrics,
 }
 
@@ -25,6 +27,10 @@ pub struct Metrics {
     pub appended: Appended,
     pub journal: Journal,
     pub settled_bytes: u64,
+    /// 1 while new records are refused for want of room; bytes that were left when it was looked last; batches refused.
+    pub short_of_room: u64,
+    pub free_bytes: u64,
+    pub refused_for_room: u64,
     pub read_bytes_memory: u64,
     pub read_bytes_device: u64,
     pub logs: u64,
@@ -234,6 +240,18 @@ pub static FAMILIES: &[Family] = &[
     },
     number("ringmain_settled_bytes_total", "Bytes written to segments.", Kind::Counter, |of| {
         of.settled_bytes
+    }),
+    number(
+        "ringmain_writes_refused",
+        "1 while new records are refused for want of room.",
+        Kind::Whole,
+        |of| of.short_of_room,
+    ),
+    number("ringmain_refused_for_room_total", "Batches refused for want of room.", Kind::Counter, |of| {
+        of.refused_for_room
+    }),
+    number("ringmain_free_bytes", "Room left on the file system, as last seen.", Kind::Whole, |of| {
+        of.free_bytes
     }),
     Family {
         name: "ringmain_read_bytes_total",

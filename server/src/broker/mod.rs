@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod queue;
 mod queues;
 mod retention;
+mod room;
 pub mod settings;
 mod start;
 mod state_log;
@@ -77,6 +78,7 @@ pub struct Broker {
     queues: queues::Queues,
     watches: logs::Watches,
     retention: retention::Retention,
+    rooms: room::Rooms,
     topology: topology::Topology,
     state_logs: state_log::StateLogs,
     pending: HashMap<u64, Pending>,
@@ -136,6 +138,7 @@ impl Broker {
             queues: queues::Queues::default(),
             watches: logs::Watches::default(),
             retention: retention::Retention::default(),
+            rooms: room::Rooms::new(settings.cores),
             topology: topology::Topology::new(core, settings.cores, &catalog),
             state_logs: state_log::StateLogs::default(),
             shard,
@@ -200,6 +203,7 @@ impl Broker {
     /// Takes everything the engine has to say. The first call of a turn.
     pub fn take_shard_events(&mut self, now: Now) {
         self.now = now;
+        self.note_room();
         while let Some(event) = self.shard.next_event() {
             match event {
                 ShardEvent::Appended { ticket, base_offset, log_start, duplicate } => {
@@ -249,7 +253,8 @@ impl Broker {
 
     /// When [`Broker::commit`] has something to do though nothing was gathered.
     pub fn next_seal_us(&self) -> Option<u64> {
-        self.shard.next_deadline_us()
+        let at_once = self.room_has_changed().then_some(0);
+        at_once.or(self.shard.next_deadline_us())
     }
 
     /// Sends what was gathered to the device, noting how long that takes.
@@ -300,7 +305,13 @@ impl Broker {
         metrics.queues = queues;
         metrics.queues_count = self.catalog.topics().filter(|topic| topic.queue.is_some()).count() as u64;
         metrics.topics_count = self.catalog.topics().count() as u64 - metrics.queues_count;
-        CoreStatus { failure: self.shard.failure().map(str::to_string), metrics: metrics.clone() }
+        metrics.short_of_room = u64::from(self.shard.shortage().is_some());
+        metrics.free_bytes = self.shard.free_bytes().unwrap_or_default();
+        CoreStatus {
+            failure: self.shard.failure().map(str::to_string),
+            shortage: self.shard.shortage().map(room::explained),
+            metrics: metrics.clone(),
+        }
     }
 
     fn answer(&mut self, to: SessionId, ticket: u64, event: Event) {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use ringmain_engine::format::record::BatchBuilder;
+use ringmain_engine::shard::Need;
 use ringmain_engine::types::{LogId, Ticket};
 
 use super::catalog::CatalogError;
@@ -62,7 +63,8 @@ impl Broker {
             }
             let last = rest.peek().is_none();
             let whose = if last { ticket } else { Ticket { owner: INTERNAL, request: u64::MAX } };
-            refused |= self.shard.append(log, &builder.finish(), whose).is_err();
+            // Never refused for want of room: much of it is what makes room, and sessions are told of none before.
+            refused |= self.shard.append_for(Need::State, log, &builder.finish(), whose).is_err();
         }
         if refused {
             self.state_refused(ticket.request);

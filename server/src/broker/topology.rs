@@ -24,6 +24,8 @@ pub enum Notice {
     Change(Arc<Change>),
     /// The sender's catalog shows so many changes.
     Applied { core: u16, version: u64 },
+    /// The sender refuses new records for want of room, or takes them again.
+    Room { core: u16, short: bool },
     /// A session has ended; whatever it still holds goes back.
     SessionGone(SessionId),
 }
@@ -127,6 +129,7 @@ impl Broker {
                 }
                 self.answer_applied();
             }
+            Notice::Room { core, short } => self.room_noticed(core, short),
             Notice::SessionGone(session) => self.session_gone(session, now),
         }
     }

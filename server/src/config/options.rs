@@ -138,6 +138,14 @@ pub static OPTIONS: &[Opt] = &[
         field: Field::U64(|config| &mut config.memory_bytes, 32 * MIB, 1 << 40),
     },
     Opt {
+        name: "disk_free_bytes_min",
+        unit: "bytes",
+        default: "64 MiB",
+        meaning: "New records are refused while the file system has less room left. All else goes on.",
+        flag: None,
+        field: Field::U64(|config| &mut config.disk_free_bytes_min, 0, 1 << 50),
+    },
+    Opt {
         name: "journal_file_bytes",
         unit: "bytes",
         default: "64 MiB",

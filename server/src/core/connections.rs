@@ -203,6 +203,7 @@ impl Core {
                 session: id,
                 catalog: self.broker.catalog(),
                 settings: self.broker.settings(),
+                short_of_room: self.broker.is_short_of_room(),
                 requests: &mut requests,
                 output,
                 random: &mut self.random,

@@ -184,6 +184,11 @@ impl Core {
 
     fn expire(&mut self, now: Now) {
         self.broker.expire(now);
+        if self.broker.take_room_news() {
+            for id in self.connections.ids() {
+                self.with_session(id, now, |connection, cx| connection.time(cx));
+            }
+        }
         while let Some(id) = self.connections.pop_due(now.monotonic_us) {
             self.with_session(id, now, |connection, cx| connection.time(cx));
         }
@@ -271,6 +276,7 @@ impl Core {
             session: self.broker.agent(),
             catalog: self.broker.catalog(),
             settings: self.broker.settings(),
+            short_of_room: self.broker.is_short_of_room(),
             requests: &mut requests,
             output: &mut self.agent_output,
             random: &mut self.random,

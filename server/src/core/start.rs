@@ -85,7 +85,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
         new_cluster_id: random.uuid(),
         journal_file_bytes: config.journal_file_bytes,
         memory_bytes: config.memory_bytes as usize,
-        sizes: Sizes::default(),
+        sizes: Sizes { free_bytes_min: config.disk_free_bytes_min, ..Sizes::default() },
     })
     .map_err(ServeError::Open)?;
     let Opened { shards, cluster_id, report, lock } = opened;

@@ -94,7 +94,10 @@ impl From<&AppendError> for ErrorCode {
             AppendError::FencedProducer => ErrorCode::InvalidProducerEpoch,
             AppendError::TooLarge => ErrorCode::MessageTooLarge,
             AppendError::QueueFull => ErrorCode::PolicyViolation,
-            AppendError::Storage => ErrorCode::KafkaStorageError,
+            // Clients try these again, with the same sequence, until their own time is over: the record is written once
+            // there is room, or its sender hears that it never was. POLICY_VIOLATION would fail it at once and leave a
+            // gap in an idempotent producer's sequences; NOT_ENOUGH_REPLICAS would send the operator the wrong way.
+            AppendError::NoSpace | AppendError::Storage => ErrorCode::KafkaStorageError,
         }
     }
 }

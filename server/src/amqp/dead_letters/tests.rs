@@ -81,6 +81,7 @@ impl World {
         let mut requests = Vec::new();
         self.output.wake_at_us = None;
         let mut context = Context {
+            short_of_room: false,
             now: Now { monotonic_us: self.monotonic_us, wall_ms: 1_700_000_000_000 },
             session: SessionId { core: 0, slot: 0, generation: 0 },
             catalog: &self.catalog,

@@ -45,6 +45,7 @@ impl Server {
 
     fn call(&mut self, call: impl FnOnce(&mut Session, &mut Context<'_>)) {
         let mut cx = Context {
+            short_of_room: false,
             now: Now::default(),
             session: SessionId { core: 0, slot: 0, generation: 0 },
             catalog: &self.catalog,

@@ -62,6 +62,7 @@ impl Node {
     fn visit(&mut self, work: &mut dyn FnMut(&mut Session, &mut Context<'_>)) {
         let mut requests = Vec::new();
         let mut cx = Context {
+            short_of_room: false,
             now: self.now,
             session: SessionId { core: 0, slot: 3, generation: 2 },
             catalog: &self.catalog,

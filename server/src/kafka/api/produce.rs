@@ -9,7 +9,7 @@ use ringmain_engine::types::LogId;
 
 use super::partition::{log_of, topic_of};
 use crate::broker::catalog::Topic;
-use crate::broker::command::{Command, Event};
+use crate::broker::command::{AppendError, Command, Event};
 use crate::broker::topic_config::message_bytes_max;
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
@@ -21,6 +21,8 @@ use crate::kafka::wire::{Reader, WireError};
 /// Batch attributes: the codec's number for zstd, and the version of Produce and of Fetch that knows it.
 const ZSTD: i16 = 4;
 const ZSTD_VERSION: i16 = 7;
+/// Said with the error code to clients that hear it.
+const NO_SPACE: &str = "The broker's file system has too little room; nothing was written.";
 /// What stands where there is no offset or no time.
 const NONE: i64 = -1;
 
@@ -140,6 +142,9 @@ impl Pending for Appending {
             }
             Err(error) => {
                 answered.error_code = ErrorCode::from(&error).code();
+                if error == AppendError::NoSpace {
+                    answered.error_message = Some(NO_SPACE.to_string());
+                }
                 self.refused = true;
             }
         }

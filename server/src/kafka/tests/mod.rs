@@ -88,6 +88,7 @@ impl World {
 
     fn call(&mut self, work: impl FnOnce(&mut Session, &mut Context<'_>)) {
         let mut cx = Context {
+            short_of_room: false,
             now: self.now,
             session: SessionId { core: 0, slot: 0, generation: 0 },
             catalog: &self.catalog,

@@ -111,6 +111,7 @@ fn what_the_log_refuses_is_told() {
         (AppendError::FencedProducer, 47),
         (AppendError::TooLarge, 10),
         (AppendError::QueueFull, 44),
+        (AppendError::NoSpace, 56),
         (AppendError::Storage, 56),
     ] {
         let mut world = World::new();
