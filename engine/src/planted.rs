@@ -27,11 +27,13 @@ pub enum Bug {
     SuperblockNotClaimed,
     SuperblockNotSynced,
     TrimmedSegmentBelieved,
+    TruncatedTailComesBack,
+    TruncationReplayedTwice,
     UnfinishedSegmentKept,
 }
 
 /// All of them.
-pub const ALL: [Bug; 22] = [
+pub const ALL: [Bug; 24] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
@@ -53,6 +55,8 @@ pub const ALL: [Bug; 22] = [
     Bug::SuperblockNotClaimed,
     Bug::SuperblockNotSynced,
     Bug::TrimmedSegmentBelieved,
+    Bug::TruncatedTailComesBack,
+    Bug::TruncationReplayedTwice,
     Bug::UnfinishedSegmentKept,
 ];
 

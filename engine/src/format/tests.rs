@@ -20,6 +20,8 @@ fn checkpoint() -> Checkpoint {
         first_segment: 0,
         segment_base: 0,
         segment_position: 8192,
+        truncated_in: 0,
+        generation: 1,
         leader_epoch: 0,
         producers,
     };

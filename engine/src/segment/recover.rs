@@ -8,7 +8,8 @@
 
 use std::path::Path;
 
-use super::{Segment, Segments, path};
+use super::name::Standing;
+use super::{Segment, SegmentName, Segments, path};
 use crate::error::{Damage, OpenError};
 use crate::format::checkpoint::LogState;
 use crate::format::run::{
@@ -23,44 +24,35 @@ use crate::types::{LogId, Offset};
 /// The segments of a log and the files beside them that the checkpoint does not know.
 pub struct Found {
     pub segments: Segments,
-    /// Base offsets of segments to remove: begun after the checkpoint, so that the journal holds all that is in
-    /// them, or trimmed before it, their removal not yet on the device.
-    pub unfinished: Vec<Offset>,
-}
-
-/// Whether the segment at `base` was trimmed, its removal not yet on the device: the checkpoint knows only later
-/// ones, or what follows it begins at the log's start already. `bases` are those of all segments of the log, in order.
-pub fn is_trimmed(state: &LogState, base: Offset, bases: &[Offset]) -> bool {
-    if base < state.first_segment && !planted(Bug::TrimmedSegmentBelieved) {
-        return true;
-    }
-    let next = bases.get(bases.partition_point(|other| *other <= base));
-    next.map_or(state.end, |next| state.end.min(*next)) <= state.start
+    /// Segments to remove: begun after the checkpoint, so that the journal holds all that is in
+    /// them, or trimmed or truncated before it, their removal not yet on the device.
+    pub unfinished: Vec<SegmentName>,
 }
 
 /// Finds the segments of the log that `state` describes.
 pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenError> {
     let directory = super::directory(data, state.id);
-    let names = disk.list(&directory)?;
-    let mut bases: Vec<Offset> =
-        names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
-    bases.sort_unstable();
+    let files = disk.list(&directory)?;
+    let mut names: Vec<SegmentName> = files.iter().filter_map(|file| SegmentName::parse(file)).collect();
+    names.sort_unstable();
     let (mut list, mut unfinished) = (Vec::new(), Vec::new());
-    for &base in &bases {
-        let active = state.segment_position > 0 && base == state.segment_base;
-        if base >= state.end || (!active && is_trimmed(state, base, &bases)) {
-            unfinished.push(base);
+    for (name, standing, limit) in state.standings(&names) {
+        if standing != Standing::Counts {
+            unfinished.push(name);
             continue;
         }
-        let file_path = path(data, state.id, base);
+        let file_path = path(data, state.id, name);
         let file = disk.open(&file_path, Open::ReadWrite)?;
-        list.push(if active {
-            active_segment(&file_path, file, state)?
-        } else {
-            sealed_segment(&file_path, file, state.id, base)?
-        });
+        let mut segment = match state.segment_position > 0 && name.base == state.segment_base {
+            true => active_segment(&file_path, file, state, name)?,
+            false => sealed_segment(&file_path, file, state.id, name)?,
+        };
+        if segment.end() > limit && !planted(Bug::TruncatedTailComesBack) {
+            segment.limit = limit;
+        }
+        list.push(segment);
     }
-    Ok(Found { segments: Segments::restore(list, !names.is_empty() || disk.exists(&directory)), unfinished })
+    Ok(Found { segments: Segments::restore(list, !files.is_empty() || disk.exists(&directory)), unfinished })
 }
 
 /// After replay: every offset from the log's start to `end` must be in a segment, with no hole between runs
@@ -98,7 +90,13 @@ fn check_header(path: &Path, file: &Descriptor, log: LogId, base: Offset) -> Res
     SegmentHeader::read(&block, log, base).map(|_| ()).map_err(|bad| damaged(path, 0, bad.0))
 }
 
-fn sealed_segment(path: &Path, file: Descriptor, log: LogId, base: Offset) -> Result<Segment, OpenError> {
+fn sealed_segment(
+    path: &Path,
+    file: Descriptor,
+    log: LogId,
+    name: SegmentName,
+) -> Result<Segment, OpenError> {
+    let base = name.base;
     check_header(path, &file, log, base)?;
     let file_bytes = disk::length(path, &file)?;
     let trailer_at = file_bytes.saturating_sub(TRAILER_BYTES as u64);
@@ -112,10 +110,15 @@ fn sealed_segment(path: &Path, file: Descriptor, log: LogId, base: Offset) -> Re
         .ok_or(run::BadSegment("the table of runs is cut short"))
         .and_then(|table| run::table(table, &last_block))
         .map_err(|bad| damaged(path, position, bad.0))?;
-    Ok(Segment { base, runs, position, sealed: true, file: None })
+    Ok(Segment { name, runs, limit: Offset::MAX, position, sealed: true, file: None })
 }
 
-fn active_segment(path: &Path, file: Descriptor, state: &LogState) -> Result<Segment, OpenError> {
+fn active_segment(
+    path: &Path,
+    file: Descriptor,
+    state: &LogState,
+    name: SegmentName,
+) -> Result<Segment, OpenError> {
     check_header(path, &file, state.id, state.segment_base)?;
     let mut runs: Vec<RunPlace> = Vec::new();
     let mut position = SEGMENT_HEADER_BYTES as u64;
@@ -126,8 +129,10 @@ fn active_segment(path: &Path, file: Descriptor, state: &LogState) -> Result<Seg
         runs.push(header.place());
         position += header.total_bytes() as u64;
     }
-    if position != state.segment_position || runs.last().is_some_and(|run| run.end_offset.get() > state.end) {
+    // Only what was truncated may reach beyond the log's end.
+    let beyond = runs.last().is_some_and(|run| run.end_offset.get() > state.end);
+    if position != state.segment_position || (beyond && name.generation == state.generation) {
         return Err(damaged(path, position, "the segment's runs are not those of the checkpoint"));
     }
-    Ok(Segment { base: state.segment_base, runs, position, sealed: false, file: Some(file) })
+    Ok(Segment { name, runs, limit: Offset::MAX, position, sealed: false, file: Some(file) })
 }

@@ -23,7 +23,7 @@ use zerocopy::byteorder::little_endian::{U16, U32};
 use super::checkpoint::file_name;
 use super::{Shard, ShardPlace};
 use crate::error::{Damage, OpenError};
-use crate::format::batch;
+use crate::format::batch::{self, BatchHeader};
 use crate::format::checkpoint::{Checkpoint, FileSet};
 use crate::format::frame::{self, FrameHeader, Kind};
 use crate::format::run;
@@ -35,7 +35,7 @@ use crate::journal::{Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
 use crate::planted::{Bug, planted};
-use crate::segment;
+use crate::segment::{self, Segment, SegmentName};
 use crate::types::LogId;
 
 /// How a data directory is opened.
@@ -107,10 +107,19 @@ impl fmt::Display for Report {
     }
 }
 
+/// What the journal says of a log in front of a truncation that the checkpoint contains.
+#[derive(Default)]
+struct Doubtful {
+    /// Some of them may be left.
+    batches: Vec<(BatchHeader, TailBatch)>,
+    start: u64,
+}
+
 /// Everything found so far.
 struct Recovery<'a> {
     config: &'a OpenConfig,
     logs: HashMap<LogId, Partition>,
+    doubtful: HashMap<LogId, Doubtful>,
     /// Segment files written here.
     dirty: BTreeMap<PathBuf, Descriptor>,
     /// Files begun after the checkpoints; the journals hold all that is in them.
@@ -142,6 +151,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let mut recovery = Recovery {
         config,
         logs: HashMap::new(),
+        doubtful: HashMap::new(),
         dirty: BTreeMap::new(),
         unfinished: Vec::new(),
         thinned: Vec::new(),
@@ -251,11 +261,15 @@ impl Recovery<'_> {
 
     fn segments(&mut self, checkpoints: &[Checkpoint]) -> Result<(), OpenError> {
         let data = &self.config.directory;
-        for state in checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs) {
+        let logs = checkpoints.iter().flat_map(|found| found.logs.iter().map(|log| (log, found.sequence)));
+        for (state, sequence) in logs {
             let found = segment::recover::find(&self.config.disk, data, state)?;
-            self.unfinished.extend(found.unfinished.iter().map(|base| segment::path(data, state.id, *base)));
+            self.unfinished.extend(found.unfinished.iter().map(|name| segment::path(data, state.id, *name)));
             let mut partition = Partition::restore(state.clone());
             partition.segments = found.segments;
+            if partition.truncated_in <= sequence {
+                partition.truncated_in = 0; // the journal is read behind it
+            }
             self.logs.insert(state.id, partition);
         }
         Ok(())
@@ -274,6 +288,12 @@ impl Recovery<'_> {
         let end = scan(&self.config.disk, &directory, from, journal, |header, bytes| {
             self.replay(&directory, header, bytes)
         })?;
+        let contained = checkpoint.logs.iter().map(|log| log.truncated_in).max().unwrap_or_default();
+        if contained > end.sequence {
+            let what =
+                format!("frame {contained} had been made durable, says the checkpoint, but it is not sound");
+            return Err(Damage { path: directory, position: 0, what }.into());
+        }
         self.report.frames_count += end.sequence - sequence;
         self.report.journal_bytes += end.bytes;
         self.report.torn_frames += u32::from(end.torn);
@@ -296,6 +316,10 @@ impl Recovery<'_> {
                     }
                     self.config.disk.remove_directory(&directory)?;
                 }
+                Kind::Trim if self.is_contained(entry.log, sequence) => {
+                    let start = &mut self.doubtful.entry(entry.log).or_default().start;
+                    *start = entry.offset.max(*start);
+                }
                 Kind::Trim => {
                     if let Some(partition) = self.logs.get_mut(&entry.log) {
                         partition.trim(entry.offset);
@@ -303,6 +327,7 @@ impl Recovery<'_> {
                     }
                     self.drop_trimmed(entry.log)?;
                 }
+                Kind::Truncate => self.replay_truncate(entry.log, entry.offset, sequence)?,
                 Kind::Batch => {
                     let batch = bytes.slice(entry.bytes.clone());
                     let found = batch::check(&batch).map_err(|error| bad(error.to_string()))?;
@@ -337,11 +362,62 @@ impl Recovery<'_> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let end = base + header.offsets_count();
         let max_timestamp_ms = header.max_timestamp.get();
-        partition.replay(header, TailBatch { base, end, max_timestamp_ms, sequence, bytes });
+        let batch = TailBatch { base, end, max_timestamp_ms, sequence, bytes };
+        if sequence <= partition.truncated_in {
+            self.doubtful.entry(log).or_default().batches.push((*header, batch));
+            return Ok(());
+        }
+        partition.replay(header, batch);
         self.report.replayed_batches += 1;
         let run_bytes = self.config.sizes.run_bytes;
         while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= run_bytes) {
             self.settle_run(log)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the checkpoint contains a truncation of the log that came in this frame or later.
+    fn is_contained(&self, log: LogId, sequence: u64) -> bool {
+        self.logs.get(&log).is_some_and(|partition| sequence <= partition.truncated_in)
+    }
+
+    /// What a checkpoint counted on already is not done again, for later batches may be in segments. It only tells
+    /// which of the batches before it are left.
+    fn replay_truncate(&mut self, log: LogId, end: u64, sequence: u64) -> Result<(), OpenError> {
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        if sequence <= partition.truncated_in {
+            let doubtful = self.doubtful.entry(log).or_default();
+            doubtful.batches.retain(|(_, batch)| batch.base < end);
+            if sequence == partition.truncated_in {
+                for (header, batch) in doubtful.batches.drain(..) {
+                    partition.replay(&header, batch);
+                    self.report.replayed_batches += 1;
+                }
+                partition.truncated_in = 0;
+                partition.trim(doubtful.start);
+                partition.trimmed(doubtful.start.min(partition.marks().start));
+                return self.drop_trimmed(log);
+            }
+            return Ok(());
+        }
+        let end = end.max(partition.marks().start);
+        let gone = partition.truncated(end, 0);
+        // Runs of the last life may stand behind the part that counts; what replays them was taken back.
+        if let Some(active) = partition.segments.active()
+            && let Some(file) = &active.file
+        {
+            let path = segment::path(&self.config.directory, log, active.name);
+            disk::truncate(&path, file, active.position)?;
+            self.dirty.insert(path, file.clone());
+        }
+        self.remove_segments(log, &gone)
+    }
+
+    fn remove_segments(&mut self, log: LogId, gone: &[SegmentName]) -> Result<(), OpenError> {
+        for name in gone {
+            let path = segment::path(&self.config.directory, log, *name);
+            self.dirty.remove(&path);
+            self.config.disk.remove(&path)?;
         }
         Ok(())
     }
@@ -390,12 +466,8 @@ impl Recovery<'_> {
     /// Removes the segments that end below the log's start.
     fn drop_trimmed(&mut self, log: LogId) -> Result<(), OpenError> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
-        for base in partition.segments.drop_below(partition.marks().start, true) {
-            let path = segment::path(&self.config.directory, log, base);
-            self.dirty.remove(&path);
-            self.config.disk.remove(&path)?;
-        }
-        Ok(())
+        let gone = partition.segments.drop_below(partition.marks().start, true);
+        self.remove_segments(log, &gone)
     }
 
     /// Writes the next run of a log, making or sealing a segment as needed.
@@ -404,10 +476,11 @@ impl Recovery<'_> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.config.sizes.run_bytes);
         let segment_bytes = self.config.sizes.segment_bytes;
-        if let Some(active) = partition.segments.active().filter(|active| active.position >= segment_bytes) {
-            let path = segment::path(data, log, active.base);
+        let is_full = |active: &&Segment| active.position >= segment_bytes || active.is_cut();
+        if let Some(active) = partition.segments.active().filter(is_full) {
+            let path = segment::path(data, log, active.name);
             if let Some(file) = &active.file {
-                let table = run::seal(log, active.base, &active.runs, active.position);
+                let table = run::seal(log, active.name.base, &active.runs, active.position);
                 let mut aligned = buffer::aligned(table.len());
                 aligned.extend_from_slice(&table);
                 disk::write(&path, file, active.position, &aligned)?;
@@ -420,13 +493,14 @@ impl Recovery<'_> {
         if partition.segments.active().is_none() {
             self.config.disk.make_directory(&segment::directory(data, log))?;
             partition.segments.has_directory = true;
-            let file = self.config.disk.open(&segment::path(data, log, offsets.start), Open::Replace)?;
-            partition.segments.begin(offsets.start, file);
+            let name = SegmentName { base: offsets.start, generation: partition.generation };
+            let file = self.config.disk.open(&segment::path(data, log, name), Open::Replace)?;
+            partition.segments.begin(name, file);
         }
         let Some(active) = partition.segments.active() else { return Ok(()) };
-        let path = segment::path(data, log, active.base);
+        let path = segment::path(data, log, active.name);
         let Some(file) = active.file.clone() else { return Ok(()) };
-        let (base, position) = (active.base, active.position);
+        let (base, position) = (active.name.base, active.position);
         disk::truncate(&path, &file, position)?;
         let (bytes, place, end) = segment::lay_out(
             log,
