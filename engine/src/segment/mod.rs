@@ -114,11 +114,6 @@ impl Segments {
         }
     }
 
-    /// How far the segment counts.
-    pub fn limit(&self, name: SegmentName) -> Offset {
-        self.list.iter().find(|segment| segment.name == name).map_or(Offset::MAX, |segment| segment.limit)
-    }
-
     /// Nothing at `end` or behind counts any more. Returns the segments that go, for their files to be removed. The next one
     /// begun is of a later generation.
     pub fn truncate(&mut self, end: Offset) -> Vec<SegmentName> {

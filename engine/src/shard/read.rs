@@ -58,6 +58,8 @@ struct Wanted {
     log: LogId,
     name: SegmentName,
     place: RunPlace,
+    /// How much of it counts. Kept here, because the segment may be forgotten before it is read.
+    limit: Offset,
     readers: Vec<Waiting>,
     begun: bool,
 }
@@ -117,6 +119,7 @@ impl Reader {
         events: &mut VecDeque<ShardEvent>,
     ) {
         for wanted in self.wanted.iter_mut().filter(|wanted| wanted.log == log) {
+            wanted.limit = wanted.limit.min(end);
             for reader in wanted.readers.extract_if(.., |reader| reader.from >= end) {
                 let outcome = match reader.from == end {
                     true => ReadOutcome::Data { batches: Vec::new(), log_start, durable: end },
@@ -162,7 +165,8 @@ impl Shard {
             let batches = partition.tail.slices(from, durable, bytes_max);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         };
-        let (name, end) = (segment.name, segment.limit.min(durable));
+        let (name, limit) = (segment.name, segment.limit);
+        let end = limit.min(durable);
         if let Some(run) = self.reader.cached(log, name, &place) {
             let batches = cut(&run, from..end, bytes_max);
             self.counts.read_from_memory_bytes += bytes_of(&batches);
@@ -177,6 +181,7 @@ impl Shard {
                     log,
                     name,
                     place,
+                    limit,
                     readers: vec![reader],
                     begun: false,
                 });
@@ -258,8 +263,7 @@ impl Shard {
         self.reader.in_flight -= 1;
         let checked = self.checked_run(&wanted, result);
         let marks = self.marks(log).unwrap_or_default();
-        let limit = self.logs.get(&log).map_or(Offset::MAX, |partition| partition.segments.limit(name));
-        let end = limit.min(marks.durable);
+        let end = wanted.limit.min(marks.durable);
         for reader in &wanted.readers {
             let outcome = match &checked {
                 Ok(run) => {
