@@ -3,6 +3,8 @@
 /// Direct I/O is aligned to this many bytes in memory, in the file and in length.
 /// 4096 is the physical sector of nearly every device; writing less makes the device read first.
 pub const BLOCK_BYTES: usize = 4096;
+/// What a device writes whole or not at all.
+pub const SECTOR_BYTES: usize = 512;
 
 /// Largest record batch, header included. RabbitMQ's default largest message is 16 MiB, plus room for its
 /// properties and the batch around it.

@@ -230,7 +230,7 @@ impl Journals {
         }
         for frames in &self.0 {
             let sound = |path: &PathBuf, header: &FrameHeader| {
-                let at = header.position.get() as usize;
+                let at = header.position() as usize;
                 let rest = now.get(path).and_then(|bytes| bytes.get(at..)).unwrap_or_default();
                 frame::check(rest) == Ok(*header)
             };

@@ -2,8 +2,8 @@
 //!
 //! In: chance. Out: bytes that their parser accepts.
 
+use bytes::BytesMut;
 use ringmain_engine::format::checkpoint::{Checkpoint, FileSet, LogState, ProducerBatch, ProducerState};
-use ringmain_engine::format::crc::crc32c;
 use ringmain_engine::format::frame::{self, EntryHeader, FrameHeader, Kind};
 use ringmain_engine::format::record::BatchBuilder;
 use ringmain_engine::format::superblock::Superblock;
@@ -50,11 +50,12 @@ pub fn number(random: &mut Random) -> Vec<u8> {
 }
 
 pub fn frame(random: &mut Random) -> Vec<u8> {
-    let (mut body, mut count) = (Vec::new(), 0);
+    let mut frame = BytesMut::zeroed(frame::HEADER_BYTES);
+    let mut count = 0;
     for index in 0..random.below(4) {
         let kind = [Kind::Batch, Kind::Create, Kind::Delete, Kind::Trim, Kind::Truncate][random.below(5)];
         let own = if kind == Kind::Batch { batch(random, index as u64) } else { Vec::new() };
-        body.resize(usize::next_multiple_of(body.len(), 8), 0);
+        frame.resize(frame.len().next_multiple_of(frame::ENTRY_ALIGNMENT), 0);
         let entry = EntryHeader {
             kind: kind.code(),
             zero: [0; 3],
@@ -62,34 +63,31 @@ pub fn frame(random: &mut Random) -> Vec<u8> {
             log: U64::new(random.next()),
             offset: U64::new(index as u64),
             leader_epoch: U32::new(3),
-            zero_too: U32::new(0),
+            offsets_count: U32::new(random.below(3) as u32),
         };
-        body.extend(entry.as_bytes());
-        body.extend(own);
+        frame.extend_from_slice(entry.as_bytes());
+        frame.extend_from_slice(&own);
         count += 1;
     }
-    let length = (frame::HEADER_BYTES + body.len()).next_multiple_of(4096);
-    let mut header = FrameHeader {
+    let header = FrameHeader {
         magic: U32::new(frame::MAGIC),
         version: U16::new(frame::VERSION),
         shard: U16::new(random.below(8) as u16),
         generation: U32::new(random.next() as u32),
-        length: U32::new(length as u32),
+        length: U32::new(0),
         sequence: U64::new(random.next()),
-        position: U64::new(8192),
+        block: U32::new(2),
+        directory_checksum: U32::new(0),
         durable_upto: U64::new(8),
-        body_bytes: U32::new(body.len() as u32),
+        body_bytes: U32::new(0),
         entries_count: U32::new(count),
         previous: U32::new(5),
-        body_checksum: U32::new(crc32c(&body)),
+        body_checksum: U32::new(0),
         incarnation: U32::new(1),
         checksum: U32::new(0),
     };
-    header.seal();
-    let mut bytes = header.as_bytes().to_vec();
-    bytes.extend(body);
-    bytes.resize(length, 0);
-    bytes
+    frame::finish(&mut frame, header);
+    frame.to_vec()
 }
 
 pub fn checkpoint(random: &mut Random) -> Vec<u8> {

@@ -5,23 +5,27 @@
 //!
 //! A frame is a multiple of 4096 bytes and begins on a block boundary. All integers are little-endian.
 //!
+//! ```text
+//!   | header, 64 | entries, each padded to 8 bytes | zeros | directory | copy of the header, 64 |
+//! ```
+//!
 //! | at | bytes | field | |
 //! |---|---|---|---|
 //! | 0 | 4 | magic | "RMJF" |
-//! | 4 | 2 | version | 1 |
+//! | 4 | 2 | version | 2 |
 //! | 6 | 2 | shard | whose journal |
 //! | 8 | 4 | generation | of the file: rises each time a file is used again |
 //! | 12 | 4 | length | of the whole frame |
 //! | 16 | 8 | sequence | dense, over all files of the shard |
-//! | 24 | 8 | position | of this frame in its file |
+//! | 24 | 4 | block | where the frame begins in its file, in blocks of 4096 bytes |
+//! | 28 | 4 | directory checksum | CRC-32C of the directory |
 //! | 32 | 8 | durable upto | highest sequence known durable when this frame was written |
-//! | 40 | 4 | body bytes | entries, padding excluded |
+//! | 40 | 4 | body bytes | entries, padding behind the last excluded |
 //! | 44 | 4 | entries | their number; 0: the frame only seals what is before it |
 //! | 48 | 4 | previous | checksum field of the frame before (the chain) |
 //! | 52 | 4 | body checksum | CRC-32C of the body |
 //! | 56 | 4 | incarnation | of the data directory: rises at every start |
 //! | 60 | 4 | checksum | CRC-32C of the 60 bytes before |
-//! | 64 | | body | entries back to back, each padded to 8 bytes |
 //!
 //! An entry:
 //!
@@ -33,8 +37,15 @@
 //! | 8 | 8 | log id | |
 //! | 16 | 8 | offset | batch: base offset; trim: new log start offset; truncate: new log end offset |
 //! | 24 | 4 | leader epoch | |
-//! | 28 | 4 | | zero |
+//! | 28 | 4 | offsets | batch: how many it has |
+//!
+//! The directory is the headers of all entries once more. So what a frame held is told by its front and by its back:
+//! rot in one place loses at most the batch that it hit, and says which.
+//!
+//! Version 1 has neither directory nor copy, and its position, in bytes, takes the place of block and directory
+//! checksum. It is read, never written.
 
+use bytes::BytesMut;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -44,10 +55,13 @@ use crate::types::{LogId, Offset};
 
 /// "RMJF".
 pub const MAGIC: u32 = u32::from_le_bytes(*b"RMJF");
-/// The version this code writes and reads.
-pub const VERSION: u16 = 1;
+/// The version this code writes.
+pub const VERSION: u16 = 2;
+const VERSION_WITHOUT_DIRECTORY: u16 = 1;
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = size_of::<FrameHeader>();
+/// Entries begin at multiples of this.
+pub const ENTRY_ALIGNMENT: usize = 8;
 /// Bytes before an entry's own bytes.
 pub const ENTRY_BYTES: usize = size_of::<EntryHeader>();
 
@@ -61,7 +75,8 @@ pub struct FrameHeader {
     pub generation: U32,
     pub length: U32,
     pub sequence: U64,
-    pub position: U64,
+    pub block: U32,
+    pub directory_checksum: U32,
     pub durable_upto: U64,
     pub body_bytes: U32,
     pub entries_count: U32,
@@ -84,7 +99,7 @@ pub struct EntryHeader {
     pub log: U64,
     pub offset: U64,
     pub leader_epoch: U32,
-    pub zero_too: U32,
+    pub offsets_count: U32,
 }
 
 /// What an entry says.
@@ -145,7 +160,9 @@ impl std::fmt::Display for FrameError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             FrameError::Magic => write!(f, "no frame begins here"),
-            FrameError::Version(version) => write!(f, "frame version {version}, this code knows {VERSION}"),
+            FrameError::Version(version) => {
+                write!(f, "frame version {version}, this code knows {VERSION} and below")
+            }
             FrameError::HeaderChecksum => write!(f, "the frame's header does not match its checksum"),
             FrameError::Length => write!(f, "the frame's lengths contradict each other"),
             FrameError::BodyChecksum => write!(f, "the frame's body does not match its checksum"),
@@ -169,22 +186,81 @@ impl FrameHeader {
         if header.checksum.get() != crc32c(&header.as_bytes()[..HEADER_BYTES - 4]) {
             return Err(FrameError::HeaderChecksum);
         }
-        if header.version.get() != VERSION {
-            return Err(FrameError::Version(header.version.get()));
+        let version = header.version.get();
+        if version != VERSION && version != VERSION_WITHOUT_DIRECTORY {
+            return Err(FrameError::Version(version));
         }
         let length = header.length.get() as usize;
         let body = header.body_bytes.get() as usize;
-        let fits = length.is_multiple_of(BLOCK_BYTES)
-            && length as u64 <= JOURNAL_FILE_BYTES_MAX
-            && length == (HEADER_BYTES + body).next_multiple_of(BLOCK_BYTES);
+        let expected = match version {
+            VERSION => frame_bytes(body, header.entries_count.get()),
+            _ => (HEADER_BYTES + body).next_multiple_of(BLOCK_BYTES),
+        };
+        let fits = length as u64 <= JOURNAL_FILE_BYTES_MAX && length == expected;
         if fits { Ok(header) } else { Err(FrameError::Length) }
     }
+
+    /// Where the frame begins in its file, in bytes.
+    pub fn position(&self) -> u64 {
+        let block = u64::from(self.block.get());
+        match self.version.get() {
+            VERSION_WITHOUT_DIRECTORY => block | u64::from(self.directory_checksum.get()) << 32,
+            _ => block * BLOCK_BYTES as u64,
+        }
+    }
+
+    fn body_end(&self) -> usize {
+        HEADER_BYTES + self.body_bytes.get() as usize
+    }
+
+    /// Where the directory begins, counted from the front of the frame; `None`: it has none.
+    pub fn directory_start(&self) -> Option<usize> {
+        let start = (self.length.get() as usize).checked_sub(back_bytes(self.entries_count.get()))?;
+        (self.version.get() != VERSION_WITHOUT_DIRECTORY).then_some(start)
+    }
+}
+
+/// Bytes behind the body of a frame: its directory and the copy of its header.
+pub const fn back_bytes(entries_count: u32) -> usize {
+    entries_count as usize * ENTRY_BYTES + HEADER_BYTES
+}
+
+/// Bytes of a whole frame.
+pub const fn frame_bytes(body_bytes: usize, entries_count: u32) -> usize {
+    (HEADER_BYTES + body_bytes + back_bytes(entries_count)).next_multiple_of(BLOCK_BYTES)
+}
+
+/// Makes a frame of `frame`, which is room for the header and then the body: `header` lacks its lengths and checksums
+/// only. Returns the header as it was written.
+pub fn finish(frame: &mut BytesMut, mut header: FrameHeader) -> FrameHeader {
+    let (body_end, entries_count) = (frame.len(), header.entries_count.get());
+    let body_bytes = body_end - HEADER_BYTES;
+    let length = frame_bytes(body_bytes, entries_count);
+    header.length = U32::new(length as u32);
+    header.body_bytes = U32::new(body_bytes as u32);
+    header.body_checksum = U32::new(crc32c(&frame[HEADER_BYTES..]));
+    let directory_start = length - back_bytes(entries_count);
+    frame.resize(directory_start, 0);
+    let mut at = HEADER_BYTES;
+    for _ in 0..entries_count {
+        let mut entry = [0; ENTRY_BYTES];
+        entry.copy_from_slice(&frame[at..at + ENTRY_BYTES]);
+        frame.extend_from_slice(&entry);
+        let own_bytes = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+        at = (at + ENTRY_BYTES + own_bytes as usize).next_multiple_of(ENTRY_ALIGNMENT);
+    }
+    assert!(at == body_end.next_multiple_of(ENTRY_ALIGNMENT), "the entries fill the body");
+    header.directory_checksum = U32::new(crc32c(&frame[directory_start..]));
+    header.seal();
+    frame.extend_from_slice(header.as_bytes());
+    frame[..HEADER_BYTES].copy_from_slice(header.as_bytes());
+    header
 }
 
 /// Checks the whole frame at the front of `bytes`: header, body, and that it ends inside `bytes`.
 pub fn check(bytes: &[u8]) -> Result<FrameHeader, FrameError> {
     let header = FrameHeader::read(bytes)?;
-    let body_end = HEADER_BYTES + header.body_bytes.get() as usize;
+    let body_end = header.body_end();
     if bytes.len() < header.length.get() as usize {
         return Err(FrameError::Length);
     }
@@ -195,27 +271,55 @@ pub fn check(bytes: &[u8]) -> Result<FrameHeader, FrameError> {
     Ok(header)
 }
 
-/// One entry of a frame that was checked.
-#[derive(Clone, Debug)]
+/// One entry of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub kind: Kind,
     pub log: LogId,
     pub offset: Offset,
     pub leader_epoch: i32,
+    /// How many offsets a batch has; 0 in version 1, where the batch alone says it.
+    pub offsets_count: u32,
     /// Place of the entry's own bytes, counted from the front of the frame.
     pub bytes: std::ops::Range<usize>,
 }
 
 /// The entries of a checked frame, in order.
 pub fn entries(frame: &[u8], header: &FrameHeader) -> Result<Vec<Entry>, FrameError> {
-    let body_end = HEADER_BYTES + header.body_bytes.get() as usize;
+    placed(header, |_, at| EntryHeader::read_from_prefix(frame.get(at..)?).ok().map(|(entry, _)| entry))
+}
+
+/// The entries of a frame that is damaged somewhere but where `header`, from its front or its back, was found: out of
+/// the directory or, if that is damaged, out of the body. A batch they name may be damaged. `None`: neither is sound.
+pub fn surviving_entries(frame: &[u8], header: &FrameHeader) -> Option<Vec<Entry>> {
+    let start = header.directory_start()?;
+    let directory = frame.get(start..start + back_bytes(header.entries_count.get()) - HEADER_BYTES)?;
+    let sound = |headers: &[u8]| crc32c(headers) == header.directory_checksum.get();
+    if sound(directory) {
+        let entry = |index: usize, _| {
+            let own = directory.get(index * ENTRY_BYTES..)?;
+            EntryHeader::read_from_prefix(own).ok().map(|(entry, _)| entry)
+        };
+        return placed(header, entry).ok();
+    }
+    let entries = entries(frame, header).ok()?;
+    let headers: Option<Vec<&[u8]>> =
+        entries.iter().map(|entry| frame.get(entry.bytes.start - ENTRY_BYTES..entry.bytes.start)).collect();
+    sound(&headers?.concat()).then_some(entries)
+}
+
+/// Places entries whose headers `header_of` gives by index and position.
+fn placed(
+    header: &FrameHeader,
+    header_of: impl Fn(usize, usize) -> Option<EntryHeader>,
+) -> Result<Vec<Entry>, FrameError> {
+    let (body_end, count) = (header.body_end(), header.entries_count.get() as usize);
     let mut entries = Vec::new();
     let mut at = HEADER_BYTES;
-    while at < body_end {
-        let rest = frame.get(at..body_end).ok_or(FrameError::Entry)?;
-        let Ok((entry, _)) = EntryHeader::read_from_prefix(rest) else { return Err(FrameError::Entry) };
-        let kind = Kind::of(entry.kind).ok_or(FrameError::Entry)?;
+    while at < body_end && entries.len() < count {
         let start = at + ENTRY_BYTES;
+        let entry = header_of(entries.len(), at).filter(|_| start <= body_end).ok_or(FrameError::Entry)?;
+        let kind = Kind::of(entry.kind).ok_or(FrameError::Entry)?;
         let length = entry.length.get() as usize;
         if length > body_end - start {
             return Err(FrameError::Entry);
@@ -225,9 +329,10 @@ pub fn entries(frame: &[u8], header: &FrameHeader) -> Result<Vec<Entry>, FrameEr
             log: LogId(entry.log.get()),
             offset: entry.offset.get(),
             leader_epoch: entry.leader_epoch.get() as i32,
+            offsets_count: entry.offsets_count.get(),
             bytes: start..start + length,
         });
-        at = (start + length).next_multiple_of(8);
+        at = (start + length).next_multiple_of(ENTRY_ALIGNMENT);
     }
-    if entries.len() == header.entries_count.get() as usize { Ok(entries) } else { Err(FrameError::Entry) }
+    if entries.len() == count && at >= body_end { Ok(entries) } else { Err(FrameError::Entry) }
 }

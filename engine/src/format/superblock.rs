@@ -12,6 +12,8 @@ use crate::limits::BLOCK_BYTES;
 const MAGIC: u32 = u32::from_le_bytes(*b"RMSB");
 /// The format this code writes and reads.
 pub const VERSION: u32 = 1;
+/// Incompatible features of a directory that this code has served from: frames and checkpoints of version 2.
+pub const FEATURES: u32 = 1;
 
 /// One copy.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl Superblock {
         if self.version.get() != VERSION {
             return Err(format!("its format is version {}, this is version {VERSION}", self.version.get()));
         }
-        let unknown = self.incompatible.get() | self.read_only_compatible.get();
+        let unknown = (self.incompatible.get() & !FEATURES) | self.read_only_compatible.get();
         if unknown != 0 {
             return Err(format!("it uses features that are not known here (bits {unknown:#x})"));
         }

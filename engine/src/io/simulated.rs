@@ -21,9 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 
 use super::Open;
-
-/// What a device writes whole or not at all.
-pub const SECTOR_BYTES: usize = 512;
+use crate::limits::SECTOR_BYTES;
 
 /// What an operation that may fail is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
 use crate::format::batch;
-use crate::format::frame::{ENTRY_BYTES, EntryHeader, HEADER_BYTES, Kind};
+use crate::format::frame::{self, ENTRY_ALIGNMENT, ENTRY_BYTES, EntryHeader, HEADER_BYTES, Kind};
 use crate::io::buffer;
 use crate::limits::Sizes;
 use crate::types::{LogId, Offset, Ticket};
@@ -53,7 +53,7 @@ impl Gathered {
 
     /// Bytes of the frame on the device.
     pub fn padded_bytes(&self) -> usize {
-        buffer::padded(self.bytes.len().max(HEADER_BYTES))
+        frame::frame_bytes(self.bytes.len().saturating_sub(HEADER_BYTES), self.entries_count)
     }
 }
 
@@ -80,7 +80,13 @@ impl Gathering {
         let grown = self.frame.bytes.len() + ENTRY_BYTES + length;
         self.frame.entries_count > 0
             && (grown > HEADER_BYTES + self.sizes.frame_body_bytes
-                || buffer::padded(grown + 8) > self.frame.bytes.capacity())
+                || self.bytes_with(length) > self.frame.bytes.capacity())
+    }
+
+    /// Bytes of the frame with one more entry of `length` bytes, wherever the entry begins.
+    fn bytes_with(&self, length: usize) -> usize {
+        let body_bytes = self.frame.bytes.len().saturating_sub(HEADER_BYTES) + ENTRY_ALIGNMENT;
+        frame::frame_bytes(body_bytes + ENTRY_BYTES + length, self.frame.entries_count + 1)
     }
 
     /// Adds one entry; a batch is stamped with its offset and epoch on the way.
@@ -90,12 +96,13 @@ impl Gathering {
         log: LogId,
         offset: Offset,
         leader_epoch: i32,
+        offsets_count: u32,
         bytes: &[u8],
     ) -> std::ops::Range<usize> {
         self.reserve(bytes.len());
         let frame = &mut self.frame.bytes;
-        let padding = frame.len().next_multiple_of(8) - frame.len();
-        frame.extend_from_slice(&[0; 8][..padding]);
+        let padding = frame.len().next_multiple_of(ENTRY_ALIGNMENT) - frame.len();
+        frame.extend_from_slice(&[0; ENTRY_ALIGNMENT][..padding]);
         let header = EntryHeader {
             kind: kind.code(),
             zero: [0; 3],
@@ -103,7 +110,7 @@ impl Gathering {
             log: U64::new(log.0),
             offset: U64::new(offset),
             leader_epoch: U32::new(leader_epoch as u32),
-            zero_too: U32::new(0),
+            offsets_count: U32::new(offsets_count),
         };
         frame.extend_from_slice(header.as_bytes());
         let start = frame.len();
@@ -142,8 +149,8 @@ impl Gathering {
 
     /// Makes sure that an entry of `length` bytes fits behind what is there, with its padding.
     fn reserve(&mut self, length: usize) {
+        let needed = self.bytes_with(length);
         let frame = &mut self.frame;
-        let needed = buffer::padded(frame.bytes.len().max(HEADER_BYTES) + 8 + ENTRY_BYTES + length);
         if frame.bytes.capacity() < needed {
             assert!(frame.entries_count == 0, "a frame with entries is taken before it outgrows its chunk");
             frame.bytes = buffer::aligned(needed.max(self.sizes.chunk_bytes));
@@ -162,10 +169,10 @@ mod tests {
     fn a_frame_may_fill_its_chunk_to_the_last_byte() {
         for left in 0..64 {
             let mut gathering = Gathering::new(Sizes { chunk_bytes: 8192, ..Sizes::default() });
-            let first = vec![1; 8192 - HEADER_BYTES - ENTRY_BYTES - 8 - left];
-            gathering.push(Kind::Batch, LogId(1), 0, 0, &first);
+            let first = vec![1; 8192 - 2 * HEADER_BYTES - 2 * ENTRY_BYTES - ENTRY_ALIGNMENT - left];
+            gathering.push(Kind::Batch, LogId(1), 0, 0, 1, &first);
             if !gathering.is_full_for(0) {
-                gathering.push(Kind::Trim, LogId(1), 1, 0, &[]);
+                gathering.push(Kind::Trim, LogId(1), 1, 0, 0, &[]);
             }
             assert_eq!(gathering.take().padded_bytes(), 8192);
         }

@@ -20,17 +20,15 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 pub use files::{Files, JournalFile, file_name, unfinished};
 pub use gather::{Gathered, Gathering, Piece, Promise};
 
 use crate::format::checkpoint::FileSet;
-use crate::format::crc::crc32c;
-use crate::format::frame::{self, FrameHeader, HEADER_BYTES, Kind};
+use crate::format::frame::{self, FrameHeader, Kind};
 use crate::io::Op;
-use crate::limits::Sizes;
+use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::planted::{Bug, planted};
 use crate::types::{LogId, Offset};
 
@@ -96,13 +94,14 @@ impl Journal {
     /// Gathers an entry that nobody waits for.
     pub fn push(&mut self, kind: Kind, log: LogId, offset: Offset) {
         self.make_room(0);
-        self.gathering.push(kind, log, offset, 0, &[]);
+        self.gathering.push(kind, log, offset, 0, 0, &[]);
     }
 
     /// Gathers a batch.
     pub fn push_batch(&mut self, mut piece: Piece, leader_epoch: i32, bytes: &[u8], promise: Promise) {
         self.make_room(bytes.len());
-        piece.bytes = self.gathering.push(Kind::Batch, piece.log, piece.base, leader_epoch, bytes);
+        let Piece { log, base, end, .. } = piece;
+        piece.bytes = self.gathering.push(Kind::Batch, log, base, leader_epoch, (end - base) as u32, bytes);
         self.gathering.note(piece, promise);
     }
 
@@ -133,15 +132,15 @@ impl Journal {
         let (file, position, generation) = self.files.place(length as u64, self.position.next_sequence)?;
         let mut gathered = self.waiting.pop_front()?;
         self.waiting_bytes -= gathered.bytes.len();
-        let header = self.header(&gathered, length, position, generation);
-        gathered.bytes[..HEADER_BYTES].copy_from_slice(header.as_bytes());
-        gathered.bytes.resize(length, 0);
+        let header = self.header(gathered.entries_count, position, generation);
+        let header = frame::finish(&mut gathered.bytes, header);
+        assert!(gathered.bytes.len() == length);
         if planted(Bug::BufferReusedEarly)
             && let Some(next) = self.waiting.front()
             && length > crate::limits::BLOCK_BYTES
         {
-            let count = next.bytes.len().min(length - HEADER_BYTES);
-            gathered.bytes[HEADER_BYTES..][..count].copy_from_slice(&next.bytes[..count]);
+            let count = next.bytes.len().min(length - frame::HEADER_BYTES);
+            gathered.bytes[frame::HEADER_BYTES..][..count].copy_from_slice(&next.bytes[..count]);
         }
         let bytes = gathered.bytes.freeze();
         self.sealed = gathered.entries_count == 0;
@@ -160,26 +159,24 @@ impl Journal {
         Some(Op::Write { file, position, data: bytes, durable: true })
     }
 
-    fn header(&self, gathered: &Gathered, length: usize, position: u64, generation: u32) -> FrameHeader {
-        let body = &gathered.bytes[HEADER_BYTES..];
-        let mut header = FrameHeader {
+    fn header(&self, entries_count: u32, position: u64, generation: u32) -> FrameHeader {
+        FrameHeader {
             magic: U32::new(frame::MAGIC),
             version: U16::new(frame::VERSION),
             shard: U16::new(self.position.shard),
             generation: U32::new(generation),
-            length: U32::new(length as u32),
+            length: U32::new(0),
             sequence: U64::new(self.position.next_sequence),
-            position: U64::new(position),
+            block: U32::new((position / BLOCK_BYTES as u64) as u32),
+            directory_checksum: U32::new(0),
             durable_upto: U64::new(self.durable),
-            body_bytes: U32::new(body.len() as u32),
-            entries_count: U32::new(gathered.entries_count),
+            body_bytes: U32::new(0),
+            entries_count: U32::new(entries_count),
             previous: U32::new(self.position.chain),
-            body_checksum: U32::new(crc32c(body)),
+            body_checksum: U32::new(0),
             incarnation: U32::new(self.position.incarnation),
             checksum: U32::new(0),
-        };
-        header.seal();
-        header
+        }
     }
 
     /// The write in flight has completed: its frame is durable.

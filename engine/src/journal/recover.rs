@@ -4,7 +4,8 @@
 //!
 //! **Torn is not rotten.** A frame is written only after the one before is durable. So what follows the last
 //! sound frame is a torn write that nobody was told about, and is cut; but if any later frame of this
-//! incarnation is sound, the unsound one had been durable, and that is damage: it is reported, never cut.
+//! incarnation is sound, the unsound one had been durable, and that is damage: it is reported, never cut. What it held
+//! is told by its other copy of the header and by its directory; only if both are gone is the start refused.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use super::set::Found;
 use crate::error::{Damage, OpenError};
 use crate::format::checkpoint::FileSet;
-use crate::format::frame::{self, FrameError, FrameHeader};
+use crate::format::frame::{self, Entry, FrameError, FrameHeader, HEADER_BYTES};
 use crate::io::disk::{self, Disk};
 use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
@@ -92,6 +93,63 @@ impl Window {
         let bytes = self.at(position, header.length.get() as usize)?;
         Ok(frame::check(&bytes).map(|header| (header, bytes)))
     }
+
+    /// What is left of the damaged frame at `position`, if the header that is, at its front or its back, is one of
+    /// `ours`.
+    fn surviving(
+        &mut self,
+        position: u64,
+        ours: impl Fn(&FrameHeader) -> bool,
+    ) -> Result<Option<Surviving>, OpenError> {
+        let front = FrameHeader::read(&self.at(position, BLOCK_BYTES)?).ok();
+        let header = match front.filter(|header| ours(header)) {
+            None => self.header_at_back(position, &ours)?,
+            front => front,
+        };
+        let Some(header) = header else { return Ok(None) };
+        let bytes = self.at(position, header.length.get() as usize)?;
+        let entries = frame::surviving_entries(&bytes, &header);
+        Ok(entries.map(|entries| Surviving { header, bytes, entries }))
+    }
+
+    /// The copy of the header that ends the frame at `position`.
+    fn header_at_back(
+        &mut self,
+        position: u64,
+        ours: &impl Fn(&FrameHeader) -> bool,
+    ) -> Result<Option<FrameHeader>, OpenError> {
+        let mut block = position;
+        while block < self.file_bytes {
+            let bytes = self.at(block, BLOCK_BYTES)?;
+            block += BLOCK_BYTES as u64;
+            let found = bytes.get(BLOCK_BYTES - HEADER_BYTES..).and_then(|back| FrameHeader::read(back).ok());
+            let begins_here =
+                |header: &FrameHeader| block - position == u64::from(header.length.get()) && ours(header);
+            if let Some(header) = found.filter(begins_here) {
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A frame that had been durable and is damaged, as far as it is left.
+struct Surviving {
+    header: FrameHeader,
+    bytes: Bytes,
+    entries: Vec<Entry>,
+}
+
+/// A frame to be replayed.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    /// The file it is in.
+    pub path: &'a Path,
+    pub header: &'a FrameHeader,
+    pub bytes: &'a Bytes,
+    pub entries: Vec<Entry>,
+    /// It had been durable, but is not sound: any batch in it may not be.
+    pub damaged: bool,
 }
 
 /// A file and what its first frame says.
@@ -107,52 +165,162 @@ pub fn scan(
     directory: &Path,
     from: From,
     set: FileSet,
-    mut visit: impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
+    visit: impl FnMut(Replay<'_>) -> Result<(), OpenError>,
 ) -> Result<End, OpenError> {
-    let (mut candidates, mut suspects) = candidates(disk, directory, from, set)?;
-    let end = walk(&mut candidates, from, &mut visit)?;
-    // The write of a file's first frame may have been lost by the device: then an older one is still there.
-    let passed = candidates.iter_mut().map(|candidate| &mut candidate.window);
-    for window in suspects.iter_mut().chain(passed) {
-        if !planted(Bug::RottenTakenForTorn) && later_frame(window, from, None, 0, end.sequence)? {
-            return Err(lost(&window.path, 0, end.sequence + 1));
-        }
-    }
-    Ok(end)
+    let (candidates, suspects) = candidates(disk, directory, from, set)?;
+    let generation = candidates.last().map_or(0, |last| last.generation);
+    let end = End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false };
+    let mut scan = Scan { from, candidates, suspects, end, visit };
+    scan.walk()?;
+    Ok(scan.end)
 }
 
-fn walk(
-    candidates: &mut [Candidate],
+struct Scan<V> {
     from: From,
-    visit: &mut impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
-) -> Result<End, OpenError> {
-    let generation = candidates.last().map_or(0, |last| last.generation);
-    let mut end = End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false };
-    let begin = candidates.iter().rposition(|file| file.first_sequence <= from.sequence + 1);
-    let Some(begin) = begin else {
-        if let Some(later) = candidates.first() {
-            return Err(lost(&later.window.path, 0, from.sequence + 1));
+    /// By generation.
+    candidates: Vec<Candidate>,
+    /// Files whose first frame is not one of this incarnation.
+    suspects: Vec<Window>,
+    end: End,
+    visit: V,
+}
+
+impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
+    fn walk(&mut self) -> Result<(), OpenError> {
+        let next = self.from.sequence + 1;
+        let begin = self.candidates.iter().rposition(|file| file.first_sequence <= next);
+        let Some(mut index) = begin else {
+            let lost_in = self.first_with_later_frame(None, 0, next)?;
+            return lost_in.map_or(Ok(()), |path| Err(lost(&path, 0, next)));
+        };
+        let (mut position, mut expected) = (0, self.candidates[index].first_sequence);
+        loop {
+            (position, expected) = self.sound_frames(index, position, expected)?;
+            let continues = |file: &Candidate| file.first_sequence == expected;
+            if self.candidates.get(index + 1).is_some_and(continues) {
+                (index, position) = (index + 1, 0);
+                continue;
+            }
+            let behind =
+                self.first_with_later_frame(Some(index), position, expected.max(self.from.sequence))?;
+            if behind.is_none() || planted(Bug::RottenTakenForTorn) {
+                return Ok(());
+            }
+            self.end.torn = false;
+            let Some(length) = self.damaged_frame(index, position, expected)? else {
+                return Err(lost(&self.candidates[index].window.path, position, expected));
+            };
+            (position, expected) = (position + length, expected + 1);
         }
-        return Ok(end);
-    };
-    let mut index = begin;
-    loop {
-        let position = scan_file(&mut candidates[index], from, &mut end, visit)?;
-        let next = candidates.get(index + 1);
-        if next.is_some_and(|next| next.first_sequence == end.sequence + 1) {
-            index += 1;
-            continue;
-        }
-        let is_lost = next.is_some();
-        if planted(Bug::RottenTakenForTorn) {
-            return Ok(end);
-        }
-        let Candidate { window, generation, .. } = &mut candidates[index];
-        if is_lost || later_frame(window, from, Some(*generation), position, end.sequence)? {
-            return Err(lost(&window.path, position, end.sequence + 1));
-        }
-        return Ok(end);
     }
+
+    /// Visits the frames of one file from `position` on, where `expected` should be, until one is not the next;
+    /// returns its place and sequence.
+    fn sound_frames(
+        &mut self,
+        index: usize,
+        mut position: u64,
+        mut expected: u64,
+    ) -> Result<(u64, u64), OpenError> {
+        let Scan { from, candidates, end, visit, .. } = self;
+        let file = &mut candidates[index];
+        while position < file.window.file_bytes {
+            let found = file.window.frame(position)?;
+            let next = match &found {
+                Ok((header, _)) => file.is_next(from, header, position, expected),
+                Err(_) => false,
+            };
+            let Ok((header, bytes)) = found else {
+                end.torn |= matches!(found, Err(FrameError::BodyChecksum | FrameError::HeaderChecksum));
+                break;
+            };
+            if !next {
+                break;
+            }
+            if expected > from.sequence {
+                let entries = frame::entries(&bytes, &header).map_err(|error| Damage {
+                    path: file.window.path.clone(),
+                    position,
+                    what: error.to_string(),
+                })?;
+                let path = &file.window.path;
+                replay(end, visit, Replay { path, header: &header, bytes: &bytes, entries, damaged: false })?;
+            }
+            expected += 1;
+            position += u64::from(header.length.get());
+        }
+        Ok((position, expected))
+    }
+
+    /// Visits the frame `expected`, which is damaged; returns its length. `None`: too little of it is left.
+    fn damaged_frame(
+        &mut self,
+        index: usize,
+        position: u64,
+        expected: u64,
+    ) -> Result<Option<u64>, OpenError> {
+        let Scan { from, candidates, end, visit, .. } = self;
+        let Candidate { window, generation, .. } = &mut candidates[index];
+        let ours = |header: &FrameHeader| {
+            is_ours(header, *from, position)
+                && header.generation.get() == *generation
+                && header.sequence.get() == expected
+        };
+        if position >= window.file_bytes {
+            return Ok(None);
+        }
+        let Some(Surviving { header, bytes, entries }) = window.surviving(position, ours)? else {
+            return Ok(None);
+        };
+        if expected > from.sequence {
+            let path = &window.path;
+            replay(end, visit, Replay { path, header: &header, bytes: &bytes, entries, damaged: true })?;
+        }
+        Ok(Some(u64::from(header.length.get())))
+    }
+
+    /// A file with a sound frame of a sequence above `above`; of the file `at` only what stands at or behind
+    /// `position` is looked at.
+    fn first_with_later_frame(
+        &mut self,
+        at: Option<usize>,
+        position: u64,
+        above: u64,
+    ) -> Result<Option<PathBuf>, OpenError> {
+        let from = self.from;
+        for (index, file) in self.candidates.iter_mut().enumerate() {
+            let (begin, generation) =
+                if at == Some(index) { (position, Some(file.generation)) } else { (0, None) };
+            if later_frame(&mut file.window, from, generation, begin, above)? {
+                return Ok(Some(file.window.path.clone()));
+            }
+        }
+        // The write of a file's first frame may have been lost by the device: then an older one is still there.
+        for window in &mut self.suspects {
+            if later_frame(window, from, None, 0, above)? {
+                return Ok(Some(window.path.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Hands over the next frame.
+fn replay(
+    end: &mut End,
+    visit: &mut impl FnMut(Replay<'_>) -> Result<(), OpenError>,
+    frame: Replay<'_>,
+) -> Result<(), OpenError> {
+    let header = *frame.header;
+    if header.previous.get() != end.chain {
+        let what = format!("frame {} does not continue the frame before it", header.sequence.get());
+        return Err(Damage { path: frame.path.to_path_buf(), position: header.position(), what }.into());
+    }
+    visit(frame)?;
+    end.sequence = header.sequence.get();
+    end.chain = header.checksum.get();
+    end.bytes += u64::from(header.length.get());
+    Ok(())
 }
 
 fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
@@ -160,8 +328,8 @@ fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
     Damage { path: path.to_path_buf(), position, what }.into()
 }
 
-/// Files whose first frame is sound and of this incarnation, by generation; and files whose first frame is not,
-/// though frames that count may stand behind it.
+/// Files whose first frame is of this incarnation, by generation; and files whose first frame is not, though frames
+/// that count may stand behind it.
 fn candidates(
     disk: &Disk,
     directory: &Path,
@@ -171,23 +339,39 @@ fn candidates(
     let (mut candidates, mut suspects) = (Vec::new(), Vec::new());
     for path in set.paths(directory) {
         let Found::Filled(mut window) = set.open(disk, &path)? else { continue };
-        match window.frame(0)? {
-            Ok((header, _)) if is_ours(&header, from, 0) => {
-                let (generation, first_sequence) = (header.generation.get(), header.sequence.get());
-                candidates.push(Candidate { window, generation, first_sequence });
-            }
+        let first = match window.frame(0)? {
             Ok((header, _)) if header.incarnation.get() > from.incarnation => {
                 return Err(too_new(window.path, &header, from.incarnation));
             }
+            Ok((header, _)) => Some(header).filter(|header| is_ours(header, from, 0)),
             Err(FrameError::Version(version)) => {
                 let what = format!("its journal has frame version {version}");
                 return Err(OpenError::Incompatible { path: window.path, what });
             }
-            _ => suspects.push(window),
+            Err(_) if window.at(0, BLOCK_BYTES)?.iter().all(|byte| *byte == 0) => None,
+            Err(_) => {
+                let found = window.surviving(0, |header| is_ours(header, from, 0))?;
+                found.map(|found| found.header)
+            }
+        };
+        match first {
+            Some(header) => {
+                let (generation, first_sequence) = (header.generation.get(), header.sequence.get());
+                candidates.push(Candidate { window, generation, first_sequence });
+            }
+            None => suspects.push(window),
         }
     }
     candidates.sort_by_key(|file| file.generation);
     Ok((candidates, suspects))
+}
+
+impl Candidate {
+    fn is_next(&self, from: &From, header: &FrameHeader, position: u64, expected: u64) -> bool {
+        is_ours(header, *from, position)
+            && ((header.generation.get() == self.generation && header.sequence.get() == expected)
+                || planted(Bug::StaleGenerationTrusted))
+    }
 }
 
 /// The superblock is durable before anything is written under its incarnation.
@@ -215,73 +399,27 @@ pub fn check_unused(disk: &Disk, directory: &Path, incarnation: u32) -> Result<(
 
 fn is_ours(header: &FrameHeader, from: From, position: u64) -> bool {
     header.shard.get() == from.shard
-        && (header.incarnation.get() == from.incarnation || planted(Bug::StaleIncarnationTrusted))
-        && header.position.get() == position
+        && header.incarnation.get() == from.incarnation
+        && header.position() == position
 }
 
-/// Visits the frames of one file until one is not the next; returns its place.
-fn scan_file(
-    file: &mut Candidate,
-    from: From,
-    end: &mut End,
-    visit: &mut impl FnMut(&FrameHeader, &Bytes) -> Result<(), OpenError>,
-) -> Result<u64, OpenError> {
-    let mut position = 0;
-    let mut expected = file.first_sequence;
-    // The first frame of a file continues the last of the file before.
-    let mut chain = (expected == end.sequence + 1).then_some(end.chain);
-    while position < file.window.file_bytes {
-        let found = file.window.frame(position)?;
-        let next = match &found {
-            Ok((header, _)) => {
-                is_ours(header, from, position)
-                    && header.generation.get() == file.generation
-                    && header.sequence.get() == expected
-            }
-            Err(_) => false,
-        };
-        let Ok((header, bytes)) = found else {
-            end.torn |= matches!(found, Err(FrameError::BodyChecksum | FrameError::HeaderChecksum));
-            break;
-        };
-        if !next {
-            break;
-        }
-        let behind = if expected == from.sequence + 1 { Some(end.chain) } else { chain };
-        if behind.is_some_and(|chain| chain != header.previous.get()) {
-            let what = format!("frame {expected} does not continue the frame before it");
-            return Err(Damage { path: file.window.path.clone(), position, what }.into());
-        }
-        if expected > from.sequence {
-            visit(&header, &bytes)?;
-            end.sequence = expected;
-            end.chain = header.checksum.get();
-            end.bytes += u64::from(header.length.get());
-        }
-        chain = Some(header.checksum.get());
-        expected += 1;
-        position += u64::from(header.length.get());
-    }
-    Ok(position)
-}
-
-/// Whether a sound frame header with a sequence above the one behind `sequence` stands at or behind `position`.
+/// Whether a sound frame header with a sequence above `above` stands at or behind `position`.
 /// Without a generation any will do: sequences alone tell old frames from new ones.
 fn later_frame(
     window: &mut Window,
     from: From,
     generation: Option<u32>,
     position: u64,
-    sequence: u64,
+    above: u64,
 ) -> Result<bool, OpenError> {
     let mut at = position;
     while at < window.file_bytes {
         let block = window.at(at, BLOCK_BYTES)?;
         if let Ok(header) = FrameHeader::read(&block) {
             // Its place does not matter: a frame that went astray tells as well that the one before was durable.
-            let later = is_ours(&header, from, header.position.get())
+            let later = is_ours(&header, from, header.position())
                 && generation.is_none_or(|generation| generation == header.generation.get())
-                && header.sequence.get() > sequence + 1;
+                && header.sequence.get() > above;
             if later {
                 return Ok(true);
             }

@@ -13,9 +13,10 @@ use super::file_name;
 use super::recover::Window;
 use crate::error::{Damage, OpenError};
 use crate::format::checkpoint::FileSet;
+use crate::format::frame::FrameHeader;
 use crate::io::Open;
 use crate::io::disk::{self, Disk};
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SECTOR_BYTES};
 
 /// What a file of a set is found to be.
 pub enum Found {
@@ -44,7 +45,11 @@ impl FileSet {
         }
         let whole = length as usize / BLOCK_BYTES * BLOCK_BYTES;
         let block = disk::read(path, &file, 0, BLOCK_BYTES)?;
-        let unused = length < self.file_bytes && whole > 0 && block.iter().all(|byte| *byte == 0);
+        // A frame begins with its header and ends with a copy of it, so rot in one place of the zeros looks like none.
+        let sectors =
+            block.chunks(SECTOR_BYTES).filter(|sector| sector.iter().any(|byte| *byte != 0)).count();
+        let rotten = sectors == 1 && whole == BLOCK_BYTES && FrameHeader::read(&block).is_err();
+        let unused = length < self.file_bytes && whole > 0 && (sectors == 0 || rotten);
         if unused {
             return Ok(Found::Unused);
         }

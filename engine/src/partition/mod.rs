@@ -13,6 +13,7 @@ pub use producers::{Producers, Verdict};
 pub use tail::{Tail, TailBatch};
 pub use truncate::Truncation;
 
+use crate::error::Damage;
 use crate::format::batch::BatchHeader;
 use crate::format::checkpoint::LogState;
 use crate::planted::{Bug, planted};
@@ -67,6 +68,8 @@ pub struct Partition {
     pub generation: u32,
     /// What the owner says must never be truncated: everything below.
     committed: Offset,
+    /// Offsets that a start did not find, in order, and what is known of it.
+    pub holes: Vec<(std::ops::Range<Offset>, Damage)>,
 }
 
 impl Partition {
@@ -105,6 +108,7 @@ impl Partition {
             truncated_in: state.truncated_in,
             generation: state.generation,
             committed: 0,
+            holes: Vec::new(),
         }
     }
 
@@ -171,6 +175,24 @@ impl Partition {
         self.durable(batch);
     }
 
+    /// Offsets found damaged beyond repair in the journal at start: they count as given, and are in no segment.
+    pub fn lost(&mut self, offsets: std::ops::Range<Offset>) -> bool {
+        let is_news = offsets.end > self.marks.end;
+        if is_news {
+            self.marks.end = offsets.end;
+            self.marks.durable = offsets.end;
+            self.pass_lost(self.marks.settled);
+            self.check();
+        }
+        is_news
+    }
+
+    /// Everything below `settled` is settled; so is what was lost behind it.
+    fn pass_lost(&mut self, settled: Offset) {
+        self.marks.settled =
+            self.tail.from(settled).next().map_or(self.marks.durable, |next| next.base.max(settled));
+    }
+
     /// Everything below `end` is in a segment now.
     pub fn settled(&mut self, end: Offset) {
         assert!(self.marks.settled <= end && end <= self.marks.durable);
@@ -181,7 +203,7 @@ impl Partition {
             .map(|batch| batch.bytes.len())
             .sum();
         self.unsettled_bytes -= bytes;
-        self.marks.settled = end;
+        self.pass_lost(end);
         self.check();
     }
 
@@ -201,6 +223,7 @@ impl Partition {
     pub fn trimmed(&mut self, start: Offset) {
         assert!(start <= self.marks.start);
         self.durable_start = self.durable_start.max(start);
+        self.holes.retain(|(hole, _)| hole.end > start);
         if self.marks.settled < start {
             // What was trimmed before it was settled never needs to be; a batch that `start` cuts still does.
             let keep = self.tail.from(start).next().map_or(start, |batch| batch.base.min(start));
@@ -263,6 +286,8 @@ impl Partition {
             }
             if bytes.is_empty() {
                 offsets.start = batch.base;
+            } else if batch.base != offsets.end {
+                break; // a run has no holes
             }
             taken += batch.bytes.len();
             max_timestamp_ms = max_timestamp_ms.max(batch.max_timestamp_ms);

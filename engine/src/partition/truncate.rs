@@ -55,6 +55,10 @@ impl Partition {
         if end >= self.marks.end {
             return Vec::new();
         }
+        self.holes.retain(|(hole, _)| hole.start < end);
+        if let Some((hole, _)) = self.holes.last_mut() {
+            hole.end = hole.end.min(end);
+        }
         self.producers.truncate(end);
         self.tail.truncate(end);
         self.marks.end = end;

@@ -128,9 +128,10 @@ impl Segments {
     /// The run that holds `offset`, or the first behind it, with its segment.
     pub fn find(&self, offset: Offset) -> Option<(&Segment, RunPlace)> {
         let first = self.list.partition_point(|segment| segment.end() <= offset);
-        let segment = self.list.get(first)?;
-        let run = segment.runs.partition_point(|run| run.end_offset.get() <= offset);
-        segment.runs.get(run).map(|run| (segment, *run))
+        self.list.get(first..)?.iter().find_map(|segment| {
+            let run = segment.runs.partition_point(|run| run.end_offset.get() <= offset);
+            segment.runs.get(run).map(|run| (segment, *run))
+        })
     }
 
     /// First offset of the first run that may hold a record at or after a time.
@@ -148,10 +149,18 @@ impl Segments {
     /// Forgets segments that end at or below `start`; returns their names, for their files to be removed.
     /// An active one only goes when `active_too`: while a run is being written into it, it must stay.
     pub fn drop_below(&mut self, start: Offset, active_too: bool) -> Vec<SegmentName> {
-        let gone = self.list.iter().take_while(|segment| {
-            segment.end() <= start && !segment.runs.is_empty() && (segment.sealed || active_too)
-        });
-        let count = gone.count();
+        let mut count = 0;
+        while let Some(segment) = self.list.get(count).filter(|segment| segment.sealed || active_too) {
+            // One of which damage left nothing ends where the next begins.
+            let end = match segment.runs.is_empty() {
+                true => self.list.get(count + 1).map(|next| next.name.base),
+                false => Some(segment.end()),
+            };
+            if end.is_none_or(|end| end > start) {
+                break;
+            }
+            count += 1;
+        }
         self.list.drain(..count).map(|segment| segment.name).collect()
     }
 }

@@ -9,7 +9,6 @@
 use std::fmt;
 
 use crate::format::checkpoint::LogState;
-use crate::planted::{Bug, planted};
 use crate::types::Offset;
 
 /// Which segment of a log. Ordered by base offset, then by generation.
@@ -84,7 +83,7 @@ impl LogState {
             limit = name.base;
             let active = self.segment_position > 0 && name.base == self.segment_base;
             // The checkpoint knows only later ones, or what follows it begins at the log's start already.
-            let older = name.base < self.first_segment && !planted(Bug::TrimmedSegmentBelieved);
+            let older = name.base < self.first_segment;
             if !active && (older || *ends <= self.start) {
                 *standing = Standing::Gone;
             }

@@ -1,25 +1,26 @@
 //! Finding a log's segments again at start.
 //!
-//! In: the log's directory and what the checkpoint says of it. Out: [`Segments`], or the damage found. Never:
-//! takes a file that should be there and is not for an empty one.
+//! In: the log's directory and what the checkpoint says of it. Out: [`Segments`], and the damage found. Never:
+//! takes a file that should be there and is not for an empty one: what is missing is a hole, which has a name.
 //!
 //! The checkpoint says how long the active segment is; whatever stands behind that is also in the journal and
 //! will be written again. Every older segment must be sealed.
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use super::name::Standing;
 use super::{Segment, SegmentName, Segments, path};
 use crate::error::{Damage, OpenError};
 use crate::format::checkpoint::LogState;
 use crate::format::run::{
-    self, RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES,
+    self, BadSegment, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES,
 };
 use crate::io::disk::{self, Disk};
 use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
 use crate::planted::{Bug, planted};
-use crate::types::{LogId, Offset};
+use crate::types::Offset;
 
 /// The segments of a log and the files beside them that the checkpoint does not know.
 pub struct Found {
@@ -27,112 +28,196 @@ pub struct Found {
     /// Segments to remove: begun after the checkpoint, so that the journal holds all that is in
     /// them, or trimmed or truncated before it, their removal not yet on the device.
     pub unfinished: Vec<SegmentName>,
+    /// What is not as it was written, and the offsets from which on it may matter.
+    pub damage: Vec<(Offset, Damage)>,
 }
 
-/// Finds the segments of the log that `state` describes.
+/// Finds the segments of the log that `state` describes. What is damaged in them is left out, and named.
 pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenError> {
     let directory = super::directory(data, state.id);
     let files = disk.list(&directory)?;
     let mut names: Vec<SegmentName> = files.iter().filter_map(|file| SegmentName::parse(file)).collect();
     names.sort_unstable();
-    let (mut list, mut unfinished) = (Vec::new(), Vec::new());
+    let (mut list, mut unfinished, mut damage) = (Vec::new(), Vec::new(), Vec::new());
     for (name, standing, limit) in state.standings(&names) {
         if standing != Standing::Counts {
             unfinished.push(name);
             continue;
         }
-        let file_path = path(data, state.id, name);
-        let file = disk.open(&file_path, Open::ReadWrite)?;
-        let mut segment = match state.segment_position > 0 && name.base == state.segment_base {
-            true => active_segment(&file_path, file, state, name)?,
-            false => sealed_segment(&file_path, file, state.id, name)?,
-        };
+        let path = path(data, state.id, name);
+        let file = disk.open(&path, Open::ReadWrite)?;
+        let file_bytes = disk::length(&path, &file)?;
+        let mut walk = Walk { path, file, file_bytes, state, name, damage: Vec::new() };
+        let is_active = state.segment_position > 0 && name.base == state.segment_base;
+        let mut segment = if is_active { walk.active()? } else { walk.sealed()? };
+        damage.extend(walk.damage.into_iter().map(|damage| (name.base, damage)));
         if segment.end() > limit && !planted(Bug::TruncatedTailComesBack) {
             segment.limit = limit;
         }
         list.push(segment);
     }
-    Ok(Found { segments: Segments::restore(list, !files.is_empty() || disk.exists(&directory)), unfinished })
+    let segments = Segments::restore(list, !files.is_empty() || disk.exists(&directory));
+    Ok(Found { segments, unfinished, damage })
 }
 
-/// After replay: every offset from the log's start to `end` must be in a segment, with no hole between runs
-/// of neighbouring segments.
-pub fn check_whole(
-    data: &Path,
-    log: LogId,
-    segments: &Segments,
-    start: Offset,
-    end: Offset,
-) -> Result<(), OpenError> {
-    let mut next = start;
-    for segment in segments.list() {
-        if segment.end() <= next {
-            continue;
+/// Offsets from `start` to `end` that are in no run.
+pub fn holes(segments: &Segments, start: Offset, end: Offset) -> Vec<Range<Offset>> {
+    let (mut holes, mut next) = (Vec::new(), start);
+    for (segment, run) in
+        segments.list().iter().flat_map(|segment| segment.live_runs().map(move |run| (segment, run)))
+    {
+        if run.base_offset.get() > next {
+            holes.push(next..run.base_offset.get().min(end));
         }
-        if segment.runs.first().is_some_and(|run| run.base_offset.get() > next) {
-            break;
+        next = next.max(run.end_offset.get().min(segment.limit));
+    }
+    if next < end {
+        holes.push(next..end);
+    }
+    holes
+}
+
+/// One segment file being read.
+struct Walk<'a> {
+    path: PathBuf,
+    file: Descriptor,
+    file_bytes: u64,
+    state: &'a LogState,
+    name: SegmentName,
+    damage: Vec<Damage>,
+}
+
+impl Walk<'_> {
+    fn damaged(&mut self, position: u64, what: &str) {
+        self.damage.push(Damage { path: self.path.clone(), position, what: what.to_string() });
+    }
+
+    fn header(&mut self) -> Result<(), OpenError> {
+        let block = disk::read(&self.path, &self.file, 0, SEGMENT_HEADER_BYTES)?;
+        if let Err(bad) = SegmentHeader::read(&block, self.state.id, self.name.base) {
+            self.damaged(0, bad.0);
         }
-        next = segment.end();
+        Ok(())
     }
-    if next >= end {
-        return Ok(());
+
+    /// Its table says what is in it; if that is damaged, its runs do.
+    fn sealed(&mut self) -> Result<Segment, OpenError> {
+        self.header()?;
+        let (log, base, file_bytes) = (self.state.id, self.name.base, self.file_bytes);
+        let trailer_at =
+            file_bytes.saturating_sub(TRAILER_BYTES as u64) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        let last_block = disk::read(&self.path, &self.file, trailer_at, TRAILER_BYTES)?;
+        let Some((position, length)) = run::table_place(&last_block, log, base, file_bytes) else {
+            self.damaged(trailer_at, "the segment was sealed, but its trailer is not sound");
+            return self.by_its_runs(file_bytes);
+        };
+        let table = disk::read(&self.path, &self.file, position, length.next_multiple_of(BLOCK_BYTES))?;
+        let runs = table
+            .get(..length)
+            .ok_or(BadSegment("the table of runs is cut short"))
+            .and_then(|table| run::table(table, &last_block));
+        match runs {
+            Ok(runs) => {
+                Ok(Segment { name: self.name, runs, limit: Offset::MAX, position, sealed: true, file: None })
+            }
+            Err(bad) => {
+                self.damaged(position, bad.0);
+                self.by_its_runs(position)
+            }
+        }
     }
-    let what = format!("offsets {next} to {end} of {log:?} are missing: a segment file is gone");
-    Err(Damage { path: super::directory(data, log), position: 0, what }.into())
+
+    /// A segment whose table is damaged: every run up to the first that is not sound.
+    fn by_its_runs(&mut self, limit: u64) -> Result<Segment, OpenError> {
+        let (runs, position, _) = self.sound_runs(SEGMENT_HEADER_BYTES as u64, limit)?;
+        Ok(Segment { name: self.name, runs, limit: Offset::MAX, position, sealed: true, file: None })
+    }
+
+    /// The segment that was being filled: every sound run up to where the checkpoint says that it ended.
+    fn active(&mut self) -> Result<Segment, OpenError> {
+        self.header()?;
+        let limit = self.state.segment_position;
+        let (mut runs, mut position) = (Vec::new(), SEGMENT_HEADER_BYTES as u64);
+        while position < limit {
+            let (sound, stopped, bad) = self.sound_runs(position, limit)?;
+            runs.extend(sound);
+            position = stopped;
+            if let Some(bad) = bad {
+                self.damaged(position, bad.0);
+                position = self.next_run(position + BLOCK_BYTES as u64, limit)?;
+            }
+        }
+        if position != limit || self.file_bytes < limit {
+            self.damaged(position, "the segment's runs are not those of the checkpoint");
+        }
+        let whole = position == limit && self.file_bytes >= limit;
+        let file = whole.then(|| self.file.clone());
+        Ok(Segment { name: self.name, runs, limit: Offset::MAX, position: limit, sealed: !whole, file })
+    }
+
+    /// Runs from `position` on, one behind the other, up to `limit`; where the first that is not sound would be, and
+    /// what is wrong with it.
+    fn sound_runs(
+        &mut self,
+        mut position: u64,
+        limit: u64,
+    ) -> Result<(Vec<RunPlace>, u64, Option<BadSegment>), OpenError> {
+        let mut runs: Vec<RunPlace> = Vec::new();
+        while position < limit {
+            let block = disk::read(&self.path, &self.file, position, BLOCK_BYTES)?;
+            let header = match RunHeader::read(&block, self.state.id, position) {
+                Ok(header) => header,
+                Err(bad) => return Ok((runs, position, Some(bad))),
+            };
+            let follows =
+                runs.last().map_or(self.name.base, |run| run.end_offset.get()) <= header.base_offset.get();
+            // Only what was truncated may reach beyond the log's end.
+            let beyond = header.end_offset.get() > self.state.end;
+            if !follows || (beyond && self.name.generation == self.state.generation) {
+                let bad = BadSegment("the run's offsets are not those of the log");
+                return Ok((runs, position, Some(bad)));
+            }
+            runs.push(header.place());
+            position += header.total_bytes() as u64;
+        }
+        Ok((runs, position, None))
+    }
+
+    /// Where the next sound run begins at or behind `position`; `limit` if there is none.
+    fn next_run(&mut self, mut position: u64, limit: u64) -> Result<u64, OpenError> {
+        while position < limit {
+            let block = disk::read(&self.path, &self.file, position, BLOCK_BYTES)?;
+            if RunHeader::read(&block, self.state.id, position).is_ok() {
+                return Ok(position);
+            }
+            position += BLOCK_BYTES as u64;
+        }
+        Ok(limit)
+    }
 }
 
-fn damaged(path: &Path, position: u64, what: &str) -> OpenError {
-    Damage { path: path.to_path_buf(), position, what: what.to_string() }.into()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Partition;
+    use crate::types::LogId;
 
-fn check_header(path: &Path, file: &Descriptor, log: LogId, base: Offset) -> Result<(), OpenError> {
-    let block = disk::read(path, file, 0, SEGMENT_HEADER_BYTES)?;
-    SegmentHeader::read(&block, log, base).map(|_| ()).map_err(|bad| damaged(path, 0, bad.0))
-}
-
-fn sealed_segment(
-    path: &Path,
-    file: Descriptor,
-    log: LogId,
-    name: SegmentName,
-) -> Result<Segment, OpenError> {
-    let base = name.base;
-    check_header(path, &file, log, base)?;
-    let file_bytes = disk::length(path, &file)?;
-    let trailer_at = file_bytes.saturating_sub(TRAILER_BYTES as u64);
-    let last_block = disk::read(path, &file, trailer_at, TRAILER_BYTES)?;
-    let Some((position, length)) = run::table_place(&last_block, log, base, file_bytes) else {
-        return Err(damaged(path, trailer_at, "the segment was sealed, but its trailer is not sound"));
-    };
-    let table = disk::read(path, &file, position, length.next_multiple_of(BLOCK_BYTES))?;
-    let runs = table
-        .get(..length)
-        .ok_or(run::BadSegment("the table of runs is cut short"))
-        .and_then(|table| run::table(table, &last_block))
-        .map_err(|bad| damaged(path, position, bad.0))?;
-    Ok(Segment { name, runs, limit: Offset::MAX, position, sealed: true, file: None })
-}
-
-fn active_segment(
-    path: &Path,
-    file: Descriptor,
-    state: &LogState,
-    name: SegmentName,
-) -> Result<Segment, OpenError> {
-    check_header(path, &file, state.id, state.segment_base)?;
-    let mut runs: Vec<RunPlace> = Vec::new();
-    let mut position = SEGMENT_HEADER_BYTES as u64;
-    while position < state.segment_position {
-        let block = disk::read(path, &file, position, RUN_HEADER_BYTES.next_multiple_of(BLOCK_BYTES))?;
-        let header =
-            RunHeader::read(&block, state.id, position).map_err(|bad| damaged(path, position, bad.0))?;
-        runs.push(header.place());
-        position += header.total_bytes() as u64;
+    #[test]
+    fn a_segment_older_than_the_oldest_is_trimmed_whatever_became_of_those_behind_it() {
+        let mut state = LogState { start: 15, end: 43, ..Partition::new(LogId(8)).state() };
+        (state.segment_base, state.segment_position) = (15, 4096);
+        let is_trimmed = |state: &LogState, base: Offset, bases: &[Offset]| {
+            let names: Vec<SegmentName> = bases.iter().map(|base| SegmentName::from(*base)).collect();
+            let standings = state.standings(&names);
+            standings.iter().any(|(name, standing, _)| name.base == base && *standing == Standing::Gone)
+        };
+        assert!(!is_trimmed(&state, 0, &[0]), "of a checkpoint that does not know its oldest segment");
+        assert!(is_trimmed(&state, 0, &[0, 15]));
+        state.first_segment = 15;
+        assert!(
+            is_trimmed(&state, 0, &[0]),
+            "the one behind it was removed, its own removal was not durable"
+        );
+        assert!(!is_trimmed(&state, 15, &[0, 15]));
     }
-    // Only what was truncated may reach beyond the log's end.
-    let beyond = runs.last().is_some_and(|run| run.end_offset.get() > state.end);
-    if position != state.segment_position || (beyond && name.generation == state.generation) {
-        return Err(damaged(path, position, "the segment's runs are not those of the checkpoint"));
-    }
-    Ok(Segment { name, runs, limit: Offset::MAX, position, sealed: false, file: Some(file) })
 }

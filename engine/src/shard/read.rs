@@ -152,6 +152,9 @@ impl Shard {
         if from < log_start || from > durable {
             return Some(ReadOutcome::OutOfRange { log_start, durable });
         }
+        if let Some((_, damage)) = partition.holes.iter().find(|(hole, _)| hole.contains(&from)) {
+            return Some(ReadOutcome::Damaged(damage.clone()));
+        }
         if from == durable {
             return Some(ReadOutcome::Data { batches: Vec::new(), log_start, durable });
         }

@@ -15,28 +15,29 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use zerocopy::byteorder::little_endian::{U16, U32};
 
 use super::checkpoint::file_name;
 use super::{Shard, ShardPlace};
 use crate::error::{Damage, OpenError};
 use crate::format::batch::{self, BatchHeader};
-use crate::format::checkpoint::{Checkpoint, FileSet};
-use crate::format::frame::{self, FrameHeader, Kind};
+use crate::format::checkpoint::{Checkpoint, FileSet, LogState};
+use crate::format::frame::{Entry, FrameHeader, Kind};
 use crate::format::run;
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{FEATURES, Superblock};
 use crate::io::disk::{self, DirectoryLock, Disk};
 use crate::io::{Descriptor, Open, buffer};
-use crate::journal::recover::{End, From, check_unused, scan};
+use crate::journal::recover::{End, From, Replay, check_unused, scan};
 use crate::journal::{Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, Segment, SegmentName};
-use crate::types::LogId;
+use crate::types::{LogId, Offset};
 
 /// How a data directory is opened.
 #[derive(Clone, Debug)]
@@ -111,7 +112,7 @@ impl fmt::Display for Report {
 #[derive(Default)]
 struct Doubtful {
     /// Some of them may be left.
-    batches: Vec<(BatchHeader, TailBatch)>,
+    batches: Vec<(Entry, Result<(BatchHeader, TailBatch), Damage>)>,
     start: u64,
 }
 
@@ -128,7 +129,16 @@ struct Recovery<'a> {
     thinned: Vec<PathBuf>,
     /// Journal files of another size, needed until the next incarnation counts.
     outdated: Vec<PathBuf>,
+    /// What was found damaged in segments and frames.
+    losses: Vec<Loss>,
     report: Report,
+}
+
+/// Something of a log that is damaged, from this offset on.
+struct Loss {
+    log: LogId,
+    offset: Offset,
+    damage: Damage,
 }
 
 /// Opens `config.directory`, recovering what the last run left. When it returns, everything that was ever
@@ -137,6 +147,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let OpenConfig { directory, disk, .. } = config;
     let lock = disk.lock(directory)?;
     let (mut superblock, file, created) = superblock(config)?;
+    let has_logs = disk.exists(&directory.join("log"));
     for name in ["journal", "log", "state", "quarantine"] {
         disk.make_directory(&directory.join(name))?;
     }
@@ -156,9 +167,15 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         unfinished: Vec::new(),
         thinned: Vec::new(),
         outdated: Vec::new(),
+        losses: Vec::new(),
         report: Report { created, incarnation: next, ..Report::default() },
     };
     let checkpoints = recovery.checkpoints(incarnation, old_shards)?;
+    let held = |state: &LogState| state.start < state.end;
+    if !has_logs && checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs).any(held) {
+        let what = "the directory is gone, but the checkpoints know of records in it".to_string();
+        return Err(Damage { path: directory.join("log"), position: 0, what }.into());
+    }
     recovery.segments(&checkpoints)?;
     let mut ends = Vec::new();
     for checkpoint in &checkpoints {
@@ -169,14 +186,15 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
             check_unused(disk, &directory.join("journal").join(name), incarnation)?;
         }
     }
-    recovery.check_whole()?;
     recovery.settle_all()?;
+    recovery.find_holes();
     recovery.quarantine_unknown()?;
     recovery.sync()?;
 
     recovery.report.logs_count = recovery.logs.len();
     let sets: Vec<FileSet> = checkpoints.iter().map(|checkpoint| checkpoint.journal).collect();
     superblock.incarnation = U32::new(next);
+    superblock.incompatible = U32::new(FEATURES);
     superblock.shards = U16::new(config.shards);
     if planted(Bug::SuperblockBeforeCheckpoints) {
         write_superblock(directory, &file, &mut superblock)?;
@@ -264,6 +282,11 @@ impl Recovery<'_> {
         let logs = checkpoints.iter().flat_map(|found| found.logs.iter().map(|log| (log, found.sequence)));
         for (state, sequence) in logs {
             let found = segment::recover::find(&self.config.disk, data, state)?;
+            self.losses.extend(found.damage.into_iter().map(|(offset, damage)| Loss {
+                log: state.id,
+                offset,
+                damage,
+            }));
             self.unfinished.extend(found.unfinished.iter().map(|name| segment::path(data, state.id, *name)));
             let mut partition = Partition::restore(state.clone());
             partition.segments = found.segments;
@@ -285,9 +308,8 @@ impl Recovery<'_> {
             disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
         }
         let from = From { shard, incarnation, sequence, chain };
-        let end = scan(&self.config.disk, &directory, from, journal, |header, bytes| {
-            self.replay(&directory, header, bytes)
-        })?;
+        let disk = &self.config.disk;
+        let end = scan(disk, &directory, from, journal, |frame| self.replay(frame))?;
         let contained = checkpoint.logs.iter().map(|log| log.truncated_in).max().unwrap_or_default();
         if contained > end.sequence {
             let what =
@@ -300,11 +322,12 @@ impl Recovery<'_> {
         Ok(end)
     }
 
-    fn replay(&mut self, journal: &Path, header: &FrameHeader, bytes: &Bytes) -> Result<(), OpenError> {
-        let sequence = header.sequence.get();
-        let bad =
-            |what: String| Damage { path: journal.to_path_buf(), position: header.position.get(), what };
-        for entry in frame::entries(bytes, header).map_err(|error| bad(error.to_string()))? {
+    fn replay(&mut self, frame: Replay<'_>) -> Result<(), OpenError> {
+        if frame.damaged {
+            self.keep_aside(&frame)?;
+        }
+        let sequence = frame.header.sequence.get();
+        for entry in &frame.entries {
             match entry.kind {
                 Kind::Create => self.replay_create(entry.log)?,
                 Kind::Delete => {
@@ -328,15 +351,38 @@ impl Recovery<'_> {
                     self.drop_trimmed(entry.log)?;
                 }
                 Kind::Truncate => self.replay_truncate(entry.log, entry.offset, sequence)?,
-                Kind::Batch => {
-                    let batch = bytes.slice(entry.bytes.clone());
-                    let found = batch::check(&batch).map_err(|error| bad(error.to_string()))?;
-                    let header = *found;
-                    self.replay_batch(entry.log, entry.offset, sequence, &header, batch)?;
-                }
+                Kind::Batch => match sound_batch(&frame, entry) {
+                    Ok((header, batch)) => {
+                        self.replay_batch(entry, sequence, &header, batch)?;
+                    }
+                    Err(damage) if frame.damaged => self.replay_lost(entry, sequence, damage),
+                    Err(damage) => return Err(damage.into()),
+                },
             }
         }
         Ok(())
+    }
+
+    /// A copy of a frame that had been durable and is damaged, for whoever wants to look at it.
+    fn keep_aside(&mut self, frame: &Replay<'_>) -> Result<(), OpenError> {
+        let FrameHeader { shard, incarnation, sequence, .. } = *frame.header;
+        let name = format!("journal-{shard}-{incarnation}-{sequence}.frame");
+        let path = self.config.disk.replace(&self.config.directory.join("quarantine"), &name, frame.bytes)?;
+        let what =
+            format!("frame {sequence} had been made durable, but is damaged; a copy is {}", path.display());
+        let position = frame.header.position();
+        self.report.damage.push(Damage { path: frame.path.to_path_buf(), position, what });
+        Ok(())
+    }
+
+    /// A batch that is gone: its offsets stay given, and whoever reads them is told.
+    fn replay_lost(&mut self, entry: &Entry, sequence: u64, damage: Damage) {
+        let Some(partition) = self.logs.get_mut(&entry.log) else { return };
+        if sequence <= partition.truncated_in {
+            let doubtful = self.doubtful.entry(entry.log).or_default();
+            return doubtful.batches.push((entry.clone(), Err(damage)));
+        }
+        lose(partition, &mut self.losses, entry, damage);
     }
 
     /// No checkpoint knows the log yet, so all that its segments hold is in the journal.
@@ -353,18 +399,19 @@ impl Recovery<'_> {
 
     fn replay_batch(
         &mut self,
-        log: LogId,
-        base: u64,
+        entry: &Entry,
         sequence: u64,
-        header: &batch::BatchHeader,
+        header: &BatchHeader,
         bytes: Bytes,
     ) -> Result<(), OpenError> {
+        let (log, base) = (entry.log, entry.offset);
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let end = base + header.offsets_count();
         let max_timestamp_ms = header.max_timestamp.get();
         let batch = TailBatch { base, end, max_timestamp_ms, sequence, bytes };
         if sequence <= partition.truncated_in {
-            self.doubtful.entry(log).or_default().batches.push((*header, batch));
+            let doubtful = self.doubtful.entry(log).or_default();
+            doubtful.batches.push((entry.clone(), Ok((*header, batch))));
             return Ok(());
         }
         partition.replay(header, batch);
@@ -387,11 +434,16 @@ impl Recovery<'_> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         if sequence <= partition.truncated_in {
             let doubtful = self.doubtful.entry(log).or_default();
-            doubtful.batches.retain(|(_, batch)| batch.base < end);
+            doubtful.batches.retain(|(entry, _)| entry.offset < end);
             if sequence == partition.truncated_in {
-                for (header, batch) in doubtful.batches.drain(..) {
-                    partition.replay(&header, batch);
-                    self.report.replayed_batches += 1;
+                for (entry, batch) in doubtful.batches.drain(..) {
+                    match batch {
+                        Ok((header, batch)) => {
+                            partition.replay(&header, batch);
+                            self.report.replayed_batches += 1;
+                        }
+                        Err(damage) => lose(partition, &mut self.losses, &entry, damage),
+                    }
                 }
                 partition.truncated_in = 0;
                 partition.trim(doubtful.start);
@@ -422,19 +474,31 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn check_whole(&self) -> Result<(), OpenError> {
-        for partition in self.logs.values() {
+    /// Every offset from a log's start to its end must be in a run: what is not is a hole, for its readers to hear of.
+    fn find_holes(&mut self) {
+        for log in self.logs_in_order() {
+            let Some(partition) = self.logs.get_mut(&log) else { continue };
             let marks = partition.marks();
-            let end = marks.settled;
-            segment::recover::check_whole(
-                &self.config.directory,
-                partition.id,
-                &partition.segments,
-                marks.start,
-                end,
-            )?;
+            for hole in segment::recover::holes(&partition.segments, marks.start, marks.settled) {
+                let known =
+                    self.losses.iter().rev().find(|loss| loss.log == log && loss.offset <= hole.start);
+                let damage =
+                    known.map_or_else(|| gone(&self.config.directory, log), |loss| loss.damage.clone());
+                let Range { start, end } = hole;
+                let what = format!("{} (offsets {start} to {end} of {log:?})", damage.what);
+                partition.holes.push((hole, Damage { what, ..damage }));
+            }
+            self.report.damage.extend(partition.holes.iter().map(|(_, damage)| damage.clone()));
         }
-        Ok(())
+        let named =
+            |loss: &Loss| {
+                !self.report.damage.iter().any(|damage| {
+                    (&damage.path, damage.position) == (&loss.damage.path, loss.damage.position)
+                })
+            };
+        let unnamed: Vec<Damage> =
+            self.losses.iter().filter(|loss| named(loss)).map(|loss| loss.damage.clone()).collect();
+        self.report.damage.extend(unnamed);
     }
 
     fn settle_all(&mut self) -> Result<(), OpenError> {
@@ -629,6 +693,41 @@ impl Recovery<'_> {
         config.disk.sync_directory(&directory)?;
         config.disk.sync_directory(&config.directory.join("journal"))?;
         Ok(Files::new(directory, set, spare, unused, generation))
+    }
+}
+
+/// The batch that `entry` names, stamped as it says, if it is sound.
+fn sound_batch(frame: &Replay<'_>, entry: &Entry) -> Result<(BatchHeader, Bytes), Damage> {
+    let damage = |what: String| Damage {
+        path: frame.path.to_path_buf(),
+        position: frame.header.position() + entry.bytes.start as u64,
+        what,
+    };
+    let batch = frame.bytes.slice(entry.bytes.clone());
+    let header = *batch::check(&batch).map_err(|error| damage(error.to_string()))?;
+    if !frame.damaged {
+        return Ok((header, batch));
+    }
+    if header.total_bytes() != batch.len() || header.offsets_count() != u64::from(entry.offsets_count) {
+        return Err(damage("the batch is not the one its entry describes".to_string()));
+    }
+    // No checksum but the frame's covers the stamp.
+    let mut stamped = BytesMut::from(&batch[..]);
+    batch::stamp(&mut stamped, entry.offset, entry.leader_epoch);
+    Ok((header, stamped.freeze()))
+}
+
+/// What is said of offsets that nothing else is known of.
+fn gone(data: &Path, log: LogId) -> Damage {
+    let what = "a segment file is gone, or the part of it that held these records".to_string();
+    Damage { path: segment::directory(data, log), position: 0, what }
+}
+
+/// Offsets that stay given although their batch is gone.
+fn lose(partition: &mut Partition, losses: &mut Vec<Loss>, entry: &Entry, damage: Damage) {
+    let offsets = entry.offset..entry.offset + u64::from(entry.offsets_count);
+    if partition.lost(offsets) {
+        losses.push(Loss { log: entry.log, offset: entry.offset, damage });
     }
 }
 

@@ -4,6 +4,7 @@ use super::recover::open;
 use super::rig::{Rig, Scratch, config};
 use super::*;
 use crate::error::OpenError;
+use crate::format::frame::{ENTRY_BYTES, HEADER_BYTES};
 use crate::format::record::BatchBuilder;
 use crate::io::disk::Disk;
 use crate::segment;
@@ -260,7 +261,7 @@ fn an_idempotent_batch_sent_again_is_answered_with_its_first_offset_also_after_a
 }
 
 #[test]
-fn a_torn_frame_is_cut_and_a_rotten_one_is_refused() {
+fn a_torn_frame_is_cut_and_of_a_rotten_one_only_what_it_hit_is_lost() {
     let scratch = Scratch::new("torn");
     let mut rig = Rig::open(&scratch.0, 1);
     rig.shard(LOG).create(LOG);
@@ -274,20 +275,58 @@ fn a_torn_frame_is_cut_and_a_rotten_one_is_refused() {
     let path = scratch.0.join("journal/0/000000.journal");
     let sound = std::fs::read(&path).unwrap();
     let frames = sound.chunks(4096).take_while(|block| block.starts_with(b"RMJF")).count();
-    let damage = |block: usize| {
+    let damage = |block: usize, places: &[usize]| {
         let mut bytes = sound.clone();
-        bytes[block * 4096 + 70] ^= 1;
+        places.iter().for_each(|at| bytes[block * 4096 + at] ^= 1);
         std::fs::write(&path, bytes).unwrap();
     };
-    damage(frames - 2);
+    let directory = 4096 - HEADER_BYTES - ENTRY_BYTES;
+    damage(frames - 4, &[HEADER_BYTES + 6, directory]);
     let error = open(&config(&scratch.0, 1)).unwrap_err();
     assert!(matches!(&error, OpenError::Damaged(damage) if damage.path == path), "{error}");
     assert!(open(&config(&scratch.0, 1)).is_err(), "refusing changes nothing");
-    std::fs::write(&path, &sound).unwrap();
-    damage(frames - 1);
-    // The last frame is a seal: cutting it loses nothing.
-    let mut rig = Rig::open(&scratch.0, 1);
-    assert_eq!(rig.read_all(LOG, 0).len(), 3);
+    // Another copy of the data for each way to go on.
+    let aside = scratch.0.with_extension("aside");
+    let begin_again = || {
+        std::fs::remove_dir_all(&scratch.0).unwrap();
+        assert!(
+            std::process::Command::new("cp").arg("-r").args([&aside, &scratch.0]).status().unwrap().success()
+        );
+    };
+    std::fs::rename(&scratch.0, &aside).unwrap();
+    std::fs::create_dir(&scratch.0).unwrap();
+    for (block, at) in
+        [(frames - 1, 6), (frames - 4, 6), (frames - 4, HEADER_BYTES + 6), (frames - 4, directory)]
+    {
+        begin_again();
+        damage(block, &[at]);
+        let mut rig = Rig::open(&scratch.0, 1);
+        assert_eq!(rig.read_all(LOG, 0).len(), 3);
+        // The last frame is a seal, which is cut; the directory is not needed while the body is sound.
+        let named = rig.report.damage.iter().any(|damage| damage.path == path);
+        assert_eq!(named, block == frames - 4 && at != directory, "{:?}", rig.report);
+    }
+    begin_again();
+    damage(frames - 4, &[HEADER_BYTES + ENTRY_BYTES + 65]);
+    for start in 0..2 {
+        let mut rig = Rig::open(&scratch.0, 1);
+        assert_eq!(rig.read_all(LOG, 2)[0], (2, b'v'));
+        let outcome = rig.shard(LOG).read(LOG, 1, 1, Ticket { owner: 0, request: 1 });
+        let Some(ReadOutcome::Damaged(damage)) = outcome else { panic!("{outcome:?}") };
+        assert!(damage.what.contains("offsets 1 to 2 of log 4"), "{damage}");
+        assert!(start == 1 || damage.path == path, "{damage}");
+        assert_eq!(rig.report.damage.iter().filter(|found| **found == damage).count(), 1);
+        rig.append(LOG, b"more", 9);
+        rig.settle();
+        assert_eq!(rig.acked(), vec![(9, 3 + start)], "no offset is given twice");
+        if start == 1 {
+            rig.shard(LOG).trim(LOG, 2);
+            rig.settle();
+            assert_eq!(rig.read_all(LOG, 2).len(), 3);
+        }
+    }
+    assert_eq!(Rig::open(&scratch.0, 1).report.damage, vec![], "what was trimmed is not missed");
+    std::fs::remove_dir_all(&aside).unwrap();
 }
 
 #[test]
@@ -302,17 +341,19 @@ fn a_rotten_first_frame_does_not_hide_the_file_behind_it() {
     drop(rig);
     let path = scratch.0.join("journal/0/000000.journal");
     let sound = std::fs::read(&path).unwrap();
-    for damaged in [0..1, 70..71, 0..4096] {
-        let mut bytes = sound.clone();
-        bytes[damaged].fill(0xff);
-        std::fs::write(&path, bytes).unwrap();
-        let error = open(&config(&scratch.0, 1)).unwrap_err();
-        assert!(matches!(&error, OpenError::Damaged(damage) if damage.path == path), "{error}");
-    }
+    let mut bytes = sound.clone();
+    bytes[..4096].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let error = open(&config(&scratch.0, 1)).unwrap_err();
+    assert!(matches!(&error, OpenError::Damaged(damage) if damage.path == path), "{error}");
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(open(&config(&scratch.0, 1)), Err(OpenError::Damaged(_))));
-    std::fs::write(&path, sound).unwrap();
-    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 3);
+    let mut bytes = sound;
+    bytes[..HEADER_BYTES].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let mut rig = Rig::open(&scratch.0, 1);
+    assert_eq!(rig.read_all(LOG, 0).len(), 3);
+    assert_eq!(rig.report.damage.len(), 1, "{:?}", rig.report);
 }
 
 #[test]

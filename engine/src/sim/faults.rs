@@ -4,7 +4,8 @@
 //! engine must do is known. In some worlds room also runs short, which no shard may fail for and nothing be lost by.
 
 use super::world::World;
-use crate::io::simulated::{Class, Plan, SECTOR_BYTES, Trouble};
+use crate::io::simulated::{Class, Plan, Trouble};
+use crate::limits::SECTOR_BYTES;
 
 /// What a world is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

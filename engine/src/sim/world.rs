@@ -73,6 +73,8 @@ pub struct World {
     pub(super) trims: u64,
     /// What went astray or rotted, once something has.
     pub(super) astray: Option<String>,
+    /// It was one place of a file at rest: then only what lay there may be gone.
+    pub(super) at_rest: bool,
     pub(super) faults: u64,
     /// Decides when room runs short, in the worlds where it does.
     pub(super) shortages: Option<Prng>,
@@ -126,6 +128,7 @@ impl World {
             next_log: 0,
             trims: 0,
             astray: None,
+            at_rest: false,
             faults: 0,
             shortages,
             config,
@@ -181,12 +184,12 @@ impl World {
                 Err(error) => error,
             };
             self.trace.note(attempt);
-            if self.astray.is_some() {
+            if self.astray.is_some() && !self.at_rest {
                 return Ok(false);
             }
             let injected = self.disk.take_troubled();
             if !matches!(error, OpenError::Io(_)) || !injected {
-                return Err(format!("a start is refused without a reason: {error}"));
+                return Err(self.blame(format!("a start is refused without a reason: {error}")));
             }
             if self.disk.is_off() || self.prng.percent(30) {
                 self.cut_power();
@@ -200,6 +203,11 @@ impl World {
     fn started(&mut self, opened: Opened) -> Result<(), String> {
         let Opened { shards, report, .. } = opened;
         self.trace.note(report.frames_count);
+        if self.astray.is_none()
+            && let Some(damage) = report.damage.first()
+        {
+            return Err(format!("a start finds damage without a reason: {damage}"));
+        }
         self.disk.heal();
         let all: Vec<LogId> = shards.iter().flat_map(Shard::logs).collect();
         let count = shards.len();
@@ -460,6 +468,7 @@ impl World {
         self.reading.clear();
         if self.kind == Kind::Rot && self.astray.is_none() && self.prng.percent(50) {
             self.astray = self.rot();
+            self.at_rest = self.astray.is_some();
         }
         // After a sync that failed, what it should have written is lost, and the check may say so.
         if self.astray.is_none() && self.kind != Kind::Errors && self.prng.percent(20) {

@@ -42,7 +42,7 @@ pub(super) struct Segment<'a> {
     report: &'a mut Report,
 }
 
-/// Checks the segment of `log` that begins with `base` and returns the offsets it accounts for, damaged or not.
+/// Checks the segment of `log` that begins with `base` and returns the offsets it accounts for, damaged or not, in order.
 pub(super) fn walk(
     disk: &Disk,
     report: &mut Report,
@@ -50,7 +50,7 @@ pub(super) fn walk(
     log: LogId,
     base: Offset,
     extent: Extent,
-) -> Result<Option<Range<Offset>>, OpenError> {
+) -> Result<Vec<Range<Offset>>, OpenError> {
     let file = disk.open(path, Open::Read)?;
     let file_bytes = disk::length(path, &file)?;
     report.counts.segments += 1;
@@ -122,9 +122,10 @@ impl Segment<'_> {
 
     /// Walks the runs up to `limit`, where the last must end if `exact`; looks for the next sound header behind
     /// one that is not.
-    fn all_runs(&mut self, limit: u64, exact: bool) -> Result<Option<Range<Offset>>, OpenError> {
+    fn all_runs(&mut self, limit: u64, exact: bool) -> Result<Vec<Range<Offset>>, OpenError> {
         let mut position = SEGMENT_HEADER_BYTES as u64;
         let mut next = self.base;
+        let mut covered = Vec::new();
         let mut bad: Option<(u64, &'static str)> = None;
         while position < limit {
             let block = disk::read(&self.path, &self.file, position, BLOCK_BYTES)?;
@@ -133,12 +134,14 @@ impl Segment<'_> {
                     let base = header.base_offset.get();
                     if let Some((at, what)) = bad.take() {
                         self.damage(at, Some(next..base.max(next)), what);
+                        covered.push(next..base.max(next));
                     }
                     if base < next {
                         self.damage(position, Some(base..next), "the run overlaps the one before");
                     }
                     self.one_run(&header)?;
                     next = header.end_offset.get();
+                    covered.push(base..next);
                     self.runs.push(header.place());
                     position += header.total_bytes() as u64;
                 }
@@ -162,7 +165,7 @@ impl Segment<'_> {
         } else if exact && position > limit {
             self.damage(limit, None, "a run reaches beyond the part that counts");
         }
-        Ok((next > self.base).then_some(self.base..next))
+        Ok(covered)
     }
 
     fn one_run(&mut self, header: &RunHeader) -> Result<(), OpenError> {

@@ -15,7 +15,7 @@ use super::{Known, Walk, first_byte};
 use crate::error::OpenError;
 use crate::format::batch;
 use crate::format::checkpoint::{Checkpoint, FileSet, LogState};
-use crate::format::frame::{self, Entry, FrameError, FrameHeader, HEADER_BYTES, Kind};
+use crate::format::frame::{self, ENTRY_BYTES, Entry, FrameError, FrameHeader, HEADER_BYTES, Kind};
 use crate::journal::recover::Window;
 use crate::journal::set::Found as FoundFile;
 use crate::limits::BLOCK_BYTES;
@@ -26,7 +26,7 @@ use crate::types::{LogId, Offset};
 struct Found {
     file: usize,
     header: FrameHeader,
-    /// Where its padding is not zero.
+    /// Where it is not as it was written behind its body.
     padding: Option<u64>,
 }
 
@@ -101,7 +101,7 @@ impl Walk<'_> {
             let ours = header.is_ok_and(|header| {
                 header.shard.get() == shard
                     && header.incarnation.get() == incarnation
-                    && header.position.get() == position
+                    && header.position() == position
             });
             let read = if ours { window.frame(position) } else { Ok(Err(FrameError::Magic)) };
             let read = self.report.unless_unreadable(&path, read);
@@ -133,25 +133,39 @@ impl Walk<'_> {
         frames.windows.push(window);
     }
 
-    /// Where the frame's padding is not zero.
+    /// Where the frame is not as it was written behind its body.
     fn frame_padding(&mut self, path: &Path, header: &FrameHeader, bytes: &Bytes) -> Option<u64> {
         let end = HEADER_BYTES + header.body_bytes.get() as usize;
-        let position = header.position.get();
+        let position = header.position();
+        let back = header.directory_start().unwrap_or(bytes.len());
         if header.durable_upto.get() >= header.sequence.get() {
             self.report.damage(path, position, "the frame says that it was durable before it was written");
         }
-        first_byte(bytes.get(end..)).map(|at| position + (end + at) as u64)
+        let padding = first_byte(bytes.get(end..back)).map(|at| end + at);
+        let copy = (back < bytes.len()).then(|| self.frame_back(header, bytes, back)).flatten();
+        padding.or(copy).map(|at| position + at as u64)
     }
 
-    /// The padding of a frame is zero; only the last one may be torn in it and still be whole.
+    /// Where the directory or the copy of the header differs from what the front says.
+    fn frame_back(&self, header: &FrameHeader, bytes: &Bytes, back: usize) -> Option<usize> {
+        let entries = frame::entries(bytes, header).ok()?;
+        let fronts =
+            entries.iter().filter_map(|entry| bytes.get(entry.bytes.start - ENTRY_BYTES..entry.bytes.start));
+        let written: Vec<u8> = fronts.chain(bytes.get(..HEADER_BYTES)).flatten().copied().collect();
+        let found = bytes.get(back..).unwrap_or_default();
+        found.iter().zip(&written).position(|(one, other)| one != other).map(|at| back + at)
+    }
+
+    /// Behind the body are zeros, the directory and the copy of the header; only the last frame may be torn in them and
+    /// still be whole.
     fn paddings(&mut self, frames: &Frames) {
         for (index, found) in frames.found.iter().enumerate() {
             let Some(position) = found.padding else { continue };
             let path = &frames.windows[found.file].path;
             if index + 1 == frames.found.len() {
-                self.report.note(path, position, "the padding of the last frame is not zero");
+                self.report.note(path, position, "the last frame is not as it was written behind its body");
             } else {
-                self.report.damage(path, position, "the padding of the frame is not zero");
+                self.report.damage(path, position, "the frame is not as it was written behind its body");
             }
         }
     }
@@ -167,7 +181,7 @@ impl Walk<'_> {
                 (None, None) => None,
             };
             if let Some((sequence, chain)) = before {
-                let (path, position) = (&frames.windows[found.file].path, header.position.get());
+                let (path, position) = (&frames.windows[found.file].path, header.position());
                 let expected = sequence + 1;
                 if header.sequence.get() < expected {
                     let what = format!("frame {} is there twice", header.sequence.get());
@@ -217,11 +231,10 @@ impl Walk<'_> {
         later: &Found,
     ) -> (PathBuf, u64) {
         let later_path = &frames.windows[later.file].path;
-        let end =
-            last.map(|last| (last.file, last.header.position.get() + u64::from(last.header.length.get())));
+        let end = last.map(|last| (last.file, last.header.position() + u64::from(last.header.length.get())));
         match end {
             Some((file, end)) if file == later.file => (later_path.clone(), end),
-            _ if later.header.position.get() > 0 => (later_path.clone(), 0),
+            _ if later.header.position() > 0 => (later_path.clone(), 0),
             // The later file is whole from its front, so the loss is at the end of another, or is a whole file.
             Some((file, end)) if frames.unsound.iter().any(|unsound| unsound.file == file) => {
                 (frames.windows[file].path.clone(), end)
@@ -235,8 +248,7 @@ impl Walk<'_> {
         let last = frames.found.last();
         let sequence =
             last.map_or(checkpoint.map_or(0, |found| found.sequence), |last| last.header.sequence.get());
-        let end =
-            last.map(|last| (last.file, last.header.position.get() + u64::from(last.header.length.get())));
+        let end = last.map(|last| (last.file, last.header.position() + u64::from(last.header.length.get())));
         for unsound in &frames.unsound {
             let is_next = match unsound.sequence {
                 Some(found) => found == sequence + 1,
@@ -263,7 +275,7 @@ impl Walk<'_> {
         for found in &frames.found {
             let Some(window) = frames.windows.get_mut(found.file) else { continue };
             let path = window.path.clone();
-            let position = found.header.position.get();
+            let position = found.header.position();
             let read = window.frame(position);
             let Some(Ok((header, bytes))) = self.report.unless_unreadable(&path, read) else { continue };
             match frame::entries(&bytes, &header) {
@@ -280,7 +292,7 @@ impl Walk<'_> {
     fn entry(&mut self, path: &Path, header: &FrameHeader, entry: &Entry, bytes: &Bytes) {
         self.report.counts.entries += 1;
         let (log, offset) = (entry.log, entry.offset);
-        let (frame, sequence) = (header.position.get(), header.sequence.get());
+        let (frame, sequence) = (header.position(), header.sequence.get());
         let contained = self.logs.get(&log).is_some_and(|known| known.state.truncated_in >= sequence);
         match entry.kind {
             Kind::Create => {

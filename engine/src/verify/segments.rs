@@ -52,7 +52,7 @@ impl Walk<'_> {
                 Standing::Counts => Extent::Sealed,
             };
             let walked = extent::walk(self.disk, &mut self.report, &path, state.id, name.base, extent);
-            let walked = self.report.unless_unreadable(&path, walked).flatten();
+            let walked = self.report.unless_unreadable(&path, walked).into_iter().flatten();
             covered.extend(walked.map(|range| range.start..range.end.min(limit)));
         }
         Ok(covered)
@@ -64,10 +64,9 @@ impl Walk<'_> {
         let Range { start: mut next, end } = needed;
         for range in covered {
             if range.start > next && next < end {
-                let path = segment::path(self.directory, state.id, next);
-                let path = if self.disk.exists(&path) { path } else { directory.clone() };
                 let missing = next..range.start.min(end);
-                self.report.damage_of(&path, 0, state.id, Some(missing), "a segment file is gone");
+                let what = "a segment file is gone, or the records in it were";
+                self.report.damage_of(&directory, 0, state.id, Some(missing), what);
             }
             next = next.max(range.end);
         }
