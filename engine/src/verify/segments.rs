@@ -53,7 +53,8 @@ impl Walk<'_> {
             };
             let walked = extent::walk(self.disk, &mut self.report, &path, state.id, name.base, extent);
             let walked = self.report.unless_unreadable(&path, walked).into_iter().flatten();
-            covered.extend(walked.map(|range| range.start..range.end.min(limit)));
+            let counts = walked.filter(|range| range.start < limit);
+            covered.extend(counts.map(|range| range.start..range.end.min(limit)));
         }
         Ok(covered)
     }
