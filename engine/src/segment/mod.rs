@@ -71,6 +71,11 @@ impl Segments {
         &self.list
     }
 
+    /// Whether compaction has been at any of them.
+    pub fn were_compacted(&self) -> bool {
+        self.list.iter().flat_map(|segment| &segment.runs).any(|run| run.compacted_at_s.get() != 0)
+    }
+
     /// The segment that begins with `base`.
     pub fn get(&self, base: Offset) -> Option<&Segment> {
         let at = self.list.binary_search_by_key(&base, |segment| segment.name.base).ok()?;

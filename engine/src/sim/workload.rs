@@ -282,7 +282,7 @@ impl World {
             }
             Err(TruncateRefused::Failed) if self.failed[shard] => Ok(()),
             Err(TruncateRefused::Truncating) if under_way => Ok(()),
-            Err(TruncateRefused::Compacting) if self.shards[shard].is_compacting() => Ok(()),
+            Err(TruncateRefused::Compacted) if self.compactions.is_some() => Ok(()),
             Err(TruncateRefused::Committed(found)) if found == committed && place < committed => Ok(()),
             Err(refused) => Err(format!("{log:?} is not truncated to {place}: {refused:?}")),
         }
