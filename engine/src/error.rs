@@ -59,6 +59,12 @@ pub enum OpenError {
         what: String,
     },
     Damaged(Damage),
+    /// The configuration cannot be.
+    Config {
+        what: String,
+    },
+    /// The directory or its file system does not let this process write.
+    ReadOnly(IoFault),
     Io(IoFault),
 }
 
@@ -70,7 +76,8 @@ impl fmt::Display for OpenError {
                 write!(f, "{} cannot be opened by this version: {what}", path.display())
             }
             OpenError::Damaged(damage) => damage.fmt(f),
-            OpenError::Io(fault) => fault.fmt(f),
+            OpenError::Config { what } => write!(f, "{what}"),
+            OpenError::ReadOnly(fault) | OpenError::Io(fault) => fault.fmt(f),
         }
     }
 }
@@ -79,7 +86,11 @@ impl std::error::Error for OpenError {}
 
 impl From<IoFault> for OpenError {
     fn from(fault: IoFault) -> OpenError {
-        OpenError::Io(fault)
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        match fault.source.kind() {
+            PermissionDenied | ReadOnlyFilesystem => OpenError::ReadOnly(fault),
+            _ => OpenError::Io(fault),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod checkpoint;
 mod held;
 mod read;
 pub mod recover;
+mod replica;
 #[cfg(test)]
 pub(crate) mod rig;
 mod room;
@@ -41,6 +42,7 @@ use crate::types::{LogId, Now, Offset, Ticket};
 use room::Wanting;
 
 pub use read::ReadOutcome;
+pub use replica::SealedPlace;
 pub use room::{Need, Shortage};
 pub use truncate::TruncateRefused;
 
@@ -440,7 +442,7 @@ impl Shard {
             (Work::Settle(job), result) => self.settle_step(*job, result),
             (Work::Read { log, name, position }, result) => self.read_step(log, name, position, result),
             (Work::Checkpoint, result) => self.checkpoint_step(result),
-            (Work::Removal, _) => {} // a file that stays is found and removed at the next start
+            (Work::Removal, _) => self.removed(),
         }
     }
 

@@ -462,6 +462,9 @@ impl Recovery<'_> {
             disk::truncate(&path, file, active.position)?;
             self.dirty.insert(path, file.clone());
         }
+        if !gone.is_empty() {
+            self.thinned.push(segment::directory(&self.config.directory, log));
+        }
         self.remove_segments(log, &gone)
     }
 

@@ -15,6 +15,7 @@
 use super::{Effect, Shard, ShardEvent};
 use crate::format::frame::Kind;
 use crate::partition::Truncation;
+use crate::segment;
 use crate::types::{LogId, Offset, Ticket};
 
 /// Why a log was not truncated.
@@ -93,6 +94,9 @@ impl Shard {
         };
         let gone = partition.truncated(end, sequence);
         self.remove_segments(log, &gone, sequence);
+        if !gone.is_empty() {
+            self.settler.thinned(segment::directory(&self.place.directory, log));
+        }
         self.events.push_back(ShardEvent::Truncated { ticket });
     }
 }
