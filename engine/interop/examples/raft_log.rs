@@ -66,7 +66,8 @@ impl RaftLog {
             Err(EngineError::OutOfRange { .. }) => return Ok((Vec::new(), None)),
             read => read.map_err(failure)?,
         };
-        let values = read.records().filter(|(offset, _)| *offset >= from).filter_map(|(_, record)| record.value);
+        let values =
+            read.records().filter(|(offset, _)| *offset >= from).filter_map(|(_, record)| record.value);
         let entries = values.map(|value| serde_json::from_slice(&value)).collect::<Result<_, _>>();
         Ok((entries.map_err(failure)?, read.next_offset()))
     }

@@ -105,7 +105,9 @@ impl Config {
                 format!("journal_file_bytes is {bytes}, which is no multiple of {block}")
             }
             _ if bytes < MIN_JOURNAL_BYTES || bytes > JOURNAL_FILE_BYTES_MAX => {
-                format!("journal_file_bytes is {bytes}, not from {MIN_JOURNAL_BYTES} to {JOURNAL_FILE_BYTES_MAX}")
+                format!(
+                    "journal_file_bytes is {bytes}, not from {MIN_JOURNAL_BYTES} to {JOURNAL_FILE_BYTES_MAX}"
+                )
             }
             _ => String::new(),
         };
@@ -177,7 +179,9 @@ impl fmt::Display for EngineError {
             EngineError::Diverged { offset } => {
                 write!(f, "the log holds another batch at {offset} than the one it is to be a copy of")
             }
-            EngineError::InsideBatch { base } => write!(f, "a batch reaches across the offset from {base} on"),
+            EngineError::InsideBatch { base } => {
+                write!(f, "a batch reaches across the offset from {base} on")
+            }
             EngineError::Committed { committed } => write!(f, "everything below {committed} is committed"),
             EngineError::TooManyLogs => write!(f, "there are too many logs in the shard"),
             EngineError::TooManyRequests => write!(f, "too many requests wait for the engine to be driven"),

@@ -106,7 +106,9 @@ impl Shard {
                 self.checkpointer.phase = Phase::Settling { sequence, chain };
                 self.settle_upto(sequence);
             }
-            Phase::Settling { sequence, chain } if self.settler.is_idle() && self.checkpointer.removing == 0 => {
+            Phase::Settling { sequence, chain }
+                if self.settler.is_idle() && self.checkpointer.removing == 0 =>
+            {
                 if planted(Bug::JournalFileRecycledTooSoon) {
                     self.journal.files().release(sequence);
                 }

@@ -92,7 +92,10 @@ impl Shard {
         else {
             return;
         };
+        let start = partition.marks().start;
         let gone = partition.truncated(end, sequence);
+        // Reads that were begun since it was asked for; later batches must not make room for what they find.
+        self.reader.truncate(log, start, end, &mut self.events);
         self.remove_segments(log, &gone, sequence);
         if !gone.is_empty() {
             self.settler.thinned(segment::directory(&self.place.directory, log));
