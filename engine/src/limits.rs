@@ -50,6 +50,15 @@ pub const RUN_BYTES: usize = 1 << 20;
 /// A segment that reached this size is sealed and the next one begun.
 pub const SEGMENT_BYTES: u64 = 256 << 20;
 
+/// Keys one compaction remembers, at about 40 bytes each; what does not fit is left to the next.
+pub const COMPACTION_KEYS_MAX: usize = 1 << 19;
+
+/// Runs whose keys one compaction notes.
+pub const COMPACTION_RUNS_MAX: usize = 1 << 14;
+
+/// A compaction reads or writes at most one run in such a time, so that appends are not held up.
+pub const COMPACTION_STEP_US: u64 = 5_000;
+
 /// Appends are refused while the file system has less room than this left. Enough for what is accepted already to
 /// be settled in most cases; where it is not, settling waits and nothing is lost.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -71,6 +80,8 @@ pub struct Sizes {
     pub run_cache_bytes: usize,
     /// Appends are refused while the file system has less room than this left; 0: only once there is none.
     pub free_bytes_min: u64,
+    /// Shortest time between two steps of a compaction.
+    pub compaction_step_us: u64,
 }
 
 impl Default for Sizes {
@@ -82,6 +93,7 @@ impl Default for Sizes {
             segment_bytes: SEGMENT_BYTES,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
             free_bytes_min: FREE_BYTES_MIN,
+            compaction_step_us: COMPACTION_STEP_US,
         }
     }
 }

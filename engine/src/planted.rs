@@ -12,6 +12,9 @@ pub enum Bug {
     CheckpointBeforeSync,
     CheckpointFileNotSynced,
     CheckpointCountsDurableAsSettled,
+    CompactionDropsLast,
+    CompactionNotSynced,
+    CompactionOfUnknown,
     DeleteBeforeDurable,
     DropLastTrim,
     DuplicateAckedAtOnce,
@@ -32,13 +35,16 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 23] = [
+pub const ALL: [Bug; 26] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
     Bug::CheckpointBeforeSync,
     Bug::CheckpointFileNotSynced,
     Bug::CheckpointCountsDurableAsSettled,
+    Bug::CompactionDropsLast,
+    Bug::CompactionNotSynced,
+    Bug::CompactionOfUnknown,
     Bug::DeleteBeforeDurable,
     Bug::DropLastTrim,
     Bug::DuplicateAckedAtOnce,

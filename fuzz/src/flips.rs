@@ -6,7 +6,7 @@
 //!
 //! | where the bit is | what is done with it |
 //! |---|---|
-//! | in a block that a start reads: superblock, checkpoints, journals, headers and tables of segments, headers of the runs of a segment that is being filled | a start. If it goes well, the disk after it must be what it is after a start without the damage; if it is not, and always for a segment, every record is read and compared. |
+//! | in a block that a start reads: superblock, checkpoints, journals, headers and tables of segments, headers of the runs of a segment that is being filled | a start. If it goes well, the disk after it must be what it is after a start without the damage; if it is not, and always for a segment, every record is read: it is the right one, or refused by offsets and file. |
 //! | in any other block of a segment | the run it is in is read from a shard that is running, and compared |
 //!
 //! Which blocks a start reads is not assumed: the disk notes what is read. A start is repeatable, so a block that
@@ -19,17 +19,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use ringmain_engine::error::Damage;
 use ringmain_engine::format::batch;
 use ringmain_engine::format::run::{RUN_HEADER_BYTES, RunHeader, SEGMENT_HEADER_BYTES};
 use ringmain_engine::io::disk::Disk;
 use ringmain_engine::io::simulated::SimulatedDisk;
 use ringmain_engine::limits::BLOCK_BYTES;
 use ringmain_engine::shard::ReadOutcome;
+use ringmain_engine::shard::recover::OpenConfig;
 use ringmain_engine::types::{LogId, Offset};
 use ringmain_engine::verify::verify_on;
 
 use crate::node::Node;
-use crate::small::{Directory, Model, SEGMENT_BYTES, config};
+use crate::small::{self, Directory, Model};
 
 /// `verify` is tried with one in so many damaged bits.
 const VERIFY_ONE_IN: u64 = 5003;
@@ -113,6 +115,7 @@ fn kind_of(path: &Path) -> usize {
 /// A directory, and what a start makes of it.
 struct Subject {
     directory: Directory,
+    segment_bytes: u64,
     /// The disk after a start.
     after: SimulatedDisk,
     /// Blocks that a start reads.
@@ -121,23 +124,29 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(bytes: usize) -> Result<Subject, String> {
-        let directory = Directory::make(bytes, SEGMENT_BYTES)?;
+    fn new(bytes: usize, segment_bytes: u64) -> Result<Subject, String> {
+        let directory = Directory::make(bytes, segment_bytes)?;
         let after = directory.disk.copy();
         after.trace_reads();
-        let mut node = start(&after)?;
+        let mut node = start(&small::config(&after, segment_bytes))?;
         let blocks = after.take_reads();
-        directory.model.compare_all(&mut node)?;
+        directory.model.compare_all(&mut node, Path::new(""))?;
         let files: Vec<(PathBuf, usize)> =
             directory.disk.files().into_iter().map(|(path, length)| (path, length as usize)).collect();
         let total: usize = files.iter().map(|(_, length)| length).sum();
         println!("a directory of {total} bytes in {} files", files.len());
-        let clean = verify_on(&Disk::Simulated(directory.disk.copy()), &config(&directory.disk).directory)
+        let subject = Subject { directory, segment_bytes, after, blocks, files };
+        let copy = subject.directory.disk.copy();
+        let clean = verify_on(&Disk::Simulated(copy.clone()), &subject.config(&copy).directory)
             .map_err(|error| error.to_string())?;
         if let Some(finding) = clean.findings.first() {
             return Err(format!("verify finds damage where there is none: {finding}"));
         }
-        Ok(Subject { directory, after, blocks, files })
+        Ok(subject)
+    }
+
+    fn config(&self, disk: &SimulatedDisk) -> OpenConfig {
+        small::config(disk, self.segment_bytes)
     }
 
     fn is_read_at_start(&self, path: &Path, position: usize) -> bool {
@@ -146,19 +155,43 @@ impl Subject {
 
     /// Starts on a damaged disk, and compares.
     fn try_start(&self, disk: &SimulatedDisk, damaged: &Path) -> Result<Verdict, String> {
-        let Ok(mut node) = Node::open_with(&config(disk)) else { return Ok(Verdict::AtStart) };
+        let Ok(mut node) = Node::open_with(&self.config(disk)) else { return Ok(Verdict::AtStart) };
+        let model = &self.directory.model;
         if let Some(log) = log_of(damaged) {
-            return self.directory.model.compare(&mut node, log, damaged);
+            return model.compare(&mut node, log, damaged);
         }
-        if !disk.differences(&self.after, &[damaged]).is_empty() {
-            self.directory.model.compare_all(&mut node)?;
+        if disk.differences(&self.after, &[damaged]).is_empty() {
+            return Ok(Verdict::Harmless);
         }
-        Ok(Verdict::Harmless)
+        model.compare_all(&mut node, damaged)
+    }
+
+    /// Starts without a file, which must be named: by the refusal, or by the start's report and by whoever reads what
+    /// was in it.
+    fn start_without(&self, disk: &SimulatedDisk, path: &Path) -> Result<Verdict, String> {
+        let named = |text: &str| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let directory = path.parent().map(|path| path.display().to_string()).unwrap_or_default();
+            text.contains(&name) || text.contains(&directory)
+        };
+        let mut node = match Node::open_with(&self.config(disk)) {
+            Err(error) if named(&error.to_string()) => return Ok(Verdict::AtStart),
+            Err(error) => return Err(format!("refused, but not by name: {error}")),
+            Ok(node) => node,
+        };
+        let report = node.report.to_string();
+        if !named(&report) {
+            return Err(format!("the directory opens as if nothing were missing: {report}"));
+        }
+        match self.directory.model.compare_all(&mut node, path)? {
+            Verdict::AtRead => Ok(Verdict::AtRead),
+            _ => Err("all is served, also what was in the file".to_string()),
+        }
     }
 
     /// What the engine notices `verify` must find.
     fn verify(&self, disk: &SimulatedDisk) -> Result<(), String> {
-        let found = verify_on(&Disk::Simulated(disk.clone()), &config(disk).directory);
+        let found = verify_on(&Disk::Simulated(disk.clone()), &self.config(disk).directory);
         match found {
             Ok(report) if report.is_clean() => Err("the engine notices it, verify does not".to_string()),
             _ => Ok(()),
@@ -166,8 +199,14 @@ impl Subject {
     }
 }
 
-fn start(disk: &SimulatedDisk) -> Result<Node, String> {
-    Node::open_with(&config(disk)).map_err(|error| error.to_string())
+fn start(config: &OpenConfig) -> Result<Node, String> {
+    Node::open_with(config).map_err(|error| error.to_string())
+}
+
+/// Whether an operator could find the place by it.
+fn names(damage: &Damage, damaged: &Path) -> bool {
+    let place = damage.path == damaged || Some(damage.path.as_path()) == damaged.parent();
+    place && damage.what.contains("offsets")
 }
 
 /// The log that a segment belongs to.
@@ -180,11 +219,13 @@ fn log_of(path: &Path) -> Option<LogId> {
 /// Runs all three; how many failures there were.
 pub fn run() -> Result<u64, String> {
     let begun = Instant::now();
-    let (large, small) = (Subject::new(1 << 20)?, Subject::new(256 << 10)?);
+    let (large, small) = (Subject::new(1 << 20, 192 << 10)?, Subject::new(256 << 10, 64 << 10)?);
     let (flips, prefixes, removals) = (Totals::default(), Totals::default(), Totals::default());
+    let done = |what: &str| println!("{what}, {:.0} s", begun.elapsed().as_secs_f64());
     each_block(&large, |worker, path, block| worker.flip_block(&flips, path, block))?;
-    println!("every bit was turned over, {:.0} s", begun.elapsed().as_secs_f64());
+    done("every bit was turned over");
     each_block(&small, |worker, path, block| worker.cut_in_block(&prefixes, path, block))?;
+    done("every file was cut at every byte");
     for subject in [&large, &small] {
         remove_each(subject, &removals);
     }
@@ -227,17 +268,7 @@ fn remove_each(subject: &Subject, totals: &Totals) {
     for (path, _) in &subject.files {
         let disk = subject.directory.disk.copy();
         disk.lose(path);
-        let named = |text: &str| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let directory = path.parent().map(|path| path.display().to_string()).unwrap_or_default();
-            text.contains(&name) || text.contains(&directory)
-        };
-        let verified = subject.verify(&disk);
-        let outcome = match Node::open_with(&config(&disk)) {
-            Err(error) if named(&error.to_string()) => verified.map(|()| Verdict::AtStart),
-            Err(error) => Err(format!("refused, but not by name: {error}")),
-            Ok(_) => Err("the directory opens as if nothing were missing".to_string()),
-        };
+        let outcome = subject.verify(&disk).and_then(|()| subject.start_without(&disk, path));
         totals.note(kind_of(path), || format!("without {}", path.display()), outcome);
     }
 }
@@ -245,6 +276,9 @@ fn remove_each(subject: &Subject, totals: &Totals) {
 /// One thread's part, with a node of its own to read from.
 struct Worker<'a> {
     subject: &'a Subject,
+    /// The disk before a start, its own, so that a bit is turned over in place.
+    before: SimulatedDisk,
+    /// The disk of the node.
     disk: SimulatedDisk,
     node: Node,
     tried: u64,
@@ -260,8 +294,8 @@ struct Place {
 impl Worker<'_> {
     fn new(subject: &Subject) -> Result<Worker<'_>, String> {
         let disk = subject.directory.disk.copy();
-        let node = start(&disk)?;
-        Ok(Worker { subject, disk, node, tried: 0 })
+        let node = start(&subject.config(&disk))?;
+        Ok(Worker { subject, before: subject.directory.disk.copy(), disk, node, tried: 0 })
     }
 
     fn flip_block(&mut self, totals: &Totals, path: &Path, block: usize) {
@@ -280,15 +314,17 @@ impl Worker<'_> {
     }
 
     fn flip_and_start(&mut self, path: &Path, position: usize, bit: u8) -> Result<Verdict, String> {
-        let disk = self.subject.directory.disk.copy();
-        disk.spoil(path, |bytes| bytes[position] ^= 1 << bit);
+        let flip = |bytes: &mut [u8]| bytes[position] ^= 1 << bit;
+        self.before.spoil(path, flip);
         self.tried += 1;
-        let before = self.tried.is_multiple_of(VERIFY_ONE_IN).then(|| disk.copy());
-        let verdict = self.subject.try_start(&disk, path)?;
-        if let (Some(disk), Verdict::AtStart | Verdict::AtRead) = (before, verdict) {
-            self.subject.verify(&disk)?;
+        let mut verdict = self.subject.try_start(&self.before.copy(), path);
+        if self.tried.is_multiple_of(VERIFY_ONE_IN)
+            && matches!(verdict, Ok(Verdict::AtStart | Verdict::AtRead))
+        {
+            verdict = self.subject.verify(&self.before).and(verdict);
         }
-        Ok(verdict)
+        self.before.spoil(path, flip);
+        verdict
     }
 
     fn flip_in_run(
@@ -302,20 +338,20 @@ impl Worker<'_> {
         self.disk.spoil(path, flip);
         let outcome = self.node.read(place.log, place.base);
         self.tried += 1;
-        let verified = match self.tried.is_multiple_of(VERIFY_ONE_IN) {
-            true => {
-                let disk = self.subject.directory.disk.copy();
-                disk.spoil(path, flip);
-                self.subject.verify(&disk)
-            }
-            false => Ok(()),
-        };
         self.disk.spoil(path, flip);
-        verified?;
+        if self.tried.is_multiple_of(VERIFY_ONE_IN) && matches!(outcome, ReadOutcome::Damaged(_)) {
+            self.before.spoil(path, flip);
+            let verified = self.subject.verify(&self.before);
+            self.before.spoil(path, flip);
+            verified?;
+        }
         match outcome {
             ReadOutcome::Damaged(damage) => {
-                let named = damage.path == path && damage.what.contains("offsets");
-                if named { Ok(Verdict::AtRead) } else { Err(format!("not named: {damage}")) }
+                if names(&damage, path) {
+                    Ok(Verdict::AtRead)
+                } else {
+                    Err(format!("not named: {damage}"))
+                }
             }
             ReadOutcome::Data { batches, .. } => {
                 if place.used.contains(&position) {
@@ -357,14 +393,15 @@ impl Worker<'_> {
 }
 
 impl Model {
-    /// Reads a whole log and compares it; damage must be noticed and must be in the file that is damaged.
+    /// Reads a whole log and compares it. What is not served must be refused with the offsets and the file that is
+    /// damaged; everything else must be served.
     fn compare(&self, node: &mut Node, log: LogId, damaged: &Path) -> Result<Verdict, String> {
         let mut verdict = Verdict::Harmless;
         let (mut next, end) = (0, self.end(log));
         while next < end {
             match node.read(log, next) {
                 ReadOutcome::Data { batches, .. } => next = self.check(log, next, &batches)?,
-                ReadOutcome::Damaged(damage) if damage.path == damaged => {
+                ReadOutcome::Damaged(damage) if names(&damage, damaged) => {
                     verdict = Verdict::AtRead;
                     next = self.after(log, next);
                 }
@@ -379,9 +416,15 @@ impl Model {
         }
     }
 
-    /// Reads every log; none may be damaged.
-    fn compare_all(&self, node: &mut Node) -> Result<(), String> {
-        self.logs().try_for_each(|log| self.compare(node, log, Path::new("")).map(|_| ()))
+    /// Reads every log.
+    fn compare_all(&self, node: &mut Node, damaged: &Path) -> Result<Verdict, String> {
+        let mut verdict = Verdict::Harmless;
+        for log in self.logs() {
+            if let Verdict::AtRead = self.compare(node, log, damaged)? {
+                verdict = Verdict::AtRead;
+            }
+        }
+        Ok(verdict)
     }
 
     /// Compares what was read from `from` on; the offset behind it.

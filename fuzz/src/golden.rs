@@ -15,6 +15,9 @@ use ringmain_engine::verify::verify_on;
 use crate::node::Node;
 use crate::small::{self, Directory};
 
+/// So small that some are sealed.
+const SEGMENT_BYTES: u64 = 16 << 10;
+
 /// Writes a small directory to `target`; how many failures there were.
 pub fn make(target: &Path) -> u64 {
     report(write(target))
@@ -36,7 +39,7 @@ fn report(outcome: Result<(), String>) -> u64 {
 }
 
 fn write(target: &Path) -> Result<(), String> {
-    let made = Directory::make(48 << 10, 16 << 10)?;
+    let made = Directory::make(48 << 10, SEGMENT_BYTES)?;
     for (path, _) in made.disk.files() {
         let inside = path.strip_prefix("data").map_err(|error| error.to_string())?;
         let file = target.join(inside);
@@ -86,7 +89,7 @@ fn load(directory: &Path) -> Result<SimulatedDisk, String> {
 /// A line for each log: its offsets, and a hash of all that it serves.
 fn read(directory: &Path) -> Result<String, String> {
     let simulated = load(directory)?;
-    let config = small::config(&simulated);
+    let config = small::config(&simulated, SEGMENT_BYTES);
     let report = verify_on(&config.disk, &config.directory).map_err(|error| error.to_string())?;
     if let Some(finding) = report.findings.first() {
         return Err(finding.to_string());
@@ -132,7 +135,7 @@ mod tests {
         let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/data");
         let simulated = load(&kept).unwrap();
         simulated.spoil(Path::new("data/superblock"), |bytes| bytes.fill(1));
-        let config = small::config(&simulated);
+        let config = small::config(&simulated, SEGMENT_BYTES);
         assert!(Node::open_with(&config).is_err());
         assert!(!verify_on(&config.disk, &config.directory).unwrap().is_clean());
     }

@@ -19,8 +19,6 @@ use crate::random::Random;
 
 const SHARDS: u16 = 2;
 const JOURNAL_FILE_BYTES: u64 = 12 << 10;
-/// Large enough that most of a directory is records.
-pub const SEGMENT_BYTES: u64 = 64 << 10;
 /// The large logs are mostly sealed segments; the small ones have one that is being filled; the last is in the
 /// journal only.
 const LARGE: [LogId; 2] = [LogId(2), LogId(3)];
@@ -28,7 +26,7 @@ const SMALL: [LogId; 2] = [LogId(4), LogId(5)];
 const FRESH: LogId = LogId(6);
 
 /// How it is opened.
-pub fn config(disk: &SimulatedDisk) -> OpenConfig {
+pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
     OpenConfig {
         disk: Disk::Simulated(disk.clone()),
         journal_file_bytes: JOURNAL_FILE_BYTES,
@@ -37,9 +35,10 @@ pub fn config(disk: &SimulatedDisk) -> OpenConfig {
             chunk_bytes: 8 << 10,
             frame_body_bytes: 4000,
             run_bytes: 15 << 10,
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes,
             run_cache_bytes: 0,
             free_bytes_min: 0,
+            compaction_step_us: 100,
         },
         ..node::config(Path::new("data"), SHARDS)
     }
@@ -87,9 +86,8 @@ impl Directory {
         let mut made = Directory { disk: disk.clone(), model: Model::default() };
         let mut random = Random::new(1);
         for life in 0..3 {
-            let mut config = config(&disk);
-            config.sizes.segment_bytes = segment_bytes;
-            let mut node = Node::open_with(&config).map_err(|error| error.to_string())?;
+            let mut node =
+                Node::open_with(&config(&disk, segment_bytes)).map_err(|error| error.to_string())?;
             made.fill(&mut node, bytes, life, &mut random)?;
         }
         Ok(made)

@@ -1,27 +1,33 @@
 #!/usr/bin/env python3
-"""A full file system under the real binary, on the real kernel: nothing is acknowledged after the failed write.
+"""A full file system under the real binary, on the real kernel: new records are refused, everything else goes on, and
+writing goes on by itself once there is room.
 
-In: the release binary, root, a loop device. Out: a line for what was checked, exit 1 if something was wrong; without root
-or loop devices the reason, and exit 0. Never: leaves a mount or a loop device behind.
+In: the release binary, root, a loop device. Out: a line for each scene, exit 1 if something was wrong; without root or
+loop devices the reason, and exit 0. Never: leaves a mount or a loop device behind.
 
-The journal's first file is written before, so appends go on; what fails is what needs new room: settling into segments
-and filling another journal file.
+Two scenes. In the first, room falls below the mark and a Kafka topic is deleted to make some. In the second there is no
+mark and no room at all: settling into segments and filling another journal file fail, and a queue is purged.
 """
 import os
-import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
-from confluent_kafka import Producer
+import pika
+from confluent_kafka import KafkaError, Producer
 
-from broker import Broker
-from clients import create_topic, read_partition
+from broker import Broker, until
+from clients import Amqp, admin_client, connect, consumer, create_topic, publish, queue, read_partition, take
 
-IMAGE_BYTES = 96 << 20
+IMAGE_BYTES = 192 << 20
+MARK_BYTES = 16 << 20
 CONFIG = f"journal_file_bytes = {36 << 20}\nmemory_bytes = {32 << 20}\n"
+VALUE_BYTES = 10_000
+WAIT_SECONDS = 60
 
 
 def run(*command):
@@ -49,78 +55,215 @@ class SmallFileSystem:
 
 def fill_up(mount):
     """Takes all the room that is left, but for a little."""
-    ballast = mount / "ballast"
+    ballast = mount / f"ballast-{time.monotonic_ns()}"
     free = shutil.disk_usage(mount).free
     with open(ballast, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, max(1, free - (1 << 20)))
     return ballast
 
 
-def load(broker, topic, acked, failed):
-    """Produces until the broker ends; every record with a delivery report is noted with its offset."""
-    def delivered(value):
-        def report(error, message):
-            if error:
-                failed.append(time.monotonic())
-            else:
-                acked.append((message.offset(), value, time.monotonic()))
-        return report
+class Acked:
+    """What Kafka producers were told: offsets and values per topic, and the errors."""
 
-    producer = Producer({"bootstrap.servers": broker.kafka, "log_level": 0, "message.timeout.ms": 3000, "retries": 0,
-                         "linger.ms": 1, "queue.buffering.max.messages": 500})
-    number, deadline = 0, time.monotonic() + 60
-    while broker.running() and time.monotonic() < deadline:
-        value = f"{number} ".encode() + os.urandom(10_000)
+    def __init__(self):
+        self.records, self.errors = {}, []
+
+    def report(self, topic, value):
+        def delivered(error, message):
+            if error:
+                self.errors.append(error)
+            else:
+                self.records.setdefault(topic, {})[message.offset()] = value
+        return delivered
+
+    def check(self, broker, topic):
+        """Every record with a delivery report is at its offset with its bytes."""
+        records = self.records[topic]
+        got = {message.offset(): message.value() for message in read_partition(broker.kafka, topic, max(records) + 1)}
+        lost = [offset for offset, value in records.items() if got.get(offset) != value]
+        assert not lost, f"{len(lost)} of {len(records)} acknowledged records are not there, the first at {lost[0]}"
+        return len(records)
+
+
+def value_of(number):
+    return f"{number} ".encode() + os.urandom(VALUE_BYTES)
+
+
+def fill_until_refused(broker, topic, acked):
+    """Produces without retries until a record is refused; gives back the error."""
+    producer = Producer({"bootstrap.servers": broker.kafka, "log_level": 0, "retries": 0, "linger.ms": 1,
+                         "queue.buffering.max.messages": 500})
+    number, deadline = 0, time.monotonic() + WAIT_SECONDS
+    while not acked.errors:
+        assert broker.running(), f"the broker has ended:\n{broker.log_end()}"
+        assert time.monotonic() < deadline, "nothing is refused though the disk should be full"
+        value = value_of(number)
         try:
-            producer.produce(topic, value, on_delivery=delivered(value))
+            producer.produce(topic, value, on_delivery=acked.report(topic, value))
             number += 1
         except BufferError:
             pass
         producer.poll(0.001)
-    ended = time.monotonic()
     producer.flush(10)
-    return ended
+    error = acked.errors[0]
+    assert error.code() == KafkaError.KAFKA_STORAGE_ERROR, error
+    return error
 
 
-def check(directory):
-    acked, failed = [], []
-    broker = Broker("disk-faults", cores=1)
+class Waiting:
+    """A Kafka producer as applications have it: idempotent, with retries. It sends while nothing is taken."""
+
+    def __init__(self, broker, topic, count):
+        self.topic, self.acked, self.count = topic, Acked(), count
+        self.producer = Producer({"bootstrap.servers": broker.kafka, "log_level": 0, "enable.idempotence": True})
+        for number in range(count):
+            value = value_of(number)
+            self.producer.produce(topic, value, on_delivery=self.acked.report(topic, value))
+        left = self.producer.flush(3)
+        assert left > 0, "records are taken though there is no room"
+
+    def check(self, broker):
+        assert self.producer.flush(WAIT_SECONDS) == 0, "the producer that waited does not get through"
+        assert not self.acked.errors, self.acked.errors[0]
+        assert sorted(self.acked.records[self.topic]) == list(range(self.count)), "not once and in order"
+        return self.acked.check(broker, self.topic)
+
+
+class Blocked:
+    """Two AMQP publishers while nothing is taken: one that hears of it, one that waits for its confirm."""
+
+    def __init__(self, broker):
+        self.heard, self.done, self.failures = [], threading.Event(), []
+        self.bodies = [os.urandom(1000), os.urandom(1000)]
+        with Amqp(broker.amqp) as channel:
+            self.queue = queue(channel)
+        self.connection = connect(broker.amqp)
+        self.connection.add_on_connection_blocked_callback(lambda _, frame: self.heard.append(frame.method.reason))
+        self.connection.add_on_connection_unblocked_callback(lambda *_: self.heard.append("unblocked"))
+        publish(self.connection.channel(), self.queue, self.bodies[0])
+        self.wait_for("low on disk")
+        self.thread = threading.Thread(target=self.confirmed, args=(broker,), daemon=True)
+        self.thread.start()
+
+    def confirmed(self, broker):
+        try:
+            with Amqp(broker.amqp) as channel:
+                publish(channel, self.queue, self.bodies[1])
+                self.done.set()
+        except pika.exceptions.AMQPError as error:
+            self.failures.append(repr(error))
+
+    def wait_for(self, what):
+        deadline = time.monotonic() + WAIT_SECONDS
+        while what not in self.heard:
+            assert time.monotonic() < deadline, f"a publisher hears {self.heard}, but not {what!r}"
+            self.connection.process_data_events(0.1)
+
+    def check(self, broker):
+        self.wait_for("unblocked")
+        assert self.done.wait(WAIT_SECONDS), f"a publisher that waited does not get through {self.failures}"
+        self.connection.close()
+        with Amqp(broker.amqp) as channel:
+            found = {channel.basic_get(self.queue, auto_ack=True)[2] for _ in self.bodies}
+            assert found == set(self.bodies), "a message is not there"
+
+    def nothing_taken(self):
+        assert not self.done.is_set() and not self.failures, f"taken though there is no room, or {self.failures}"
+
+
+def http(broker, path):
+    with urllib.request.urlopen(f"http://{broker.admin}{path}", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def assert_refusing(broker):
+    assert "new records are refused" in http(broker, "/readyz"), "/readyz does not say that records are refused"
+    assert "ringmain_writes_refused 1" in http(broker, "/metrics")
+    assert "new records are refused" in broker.log_end(200), broker.log_end()
+
+
+def wait_until_taken(broker):
+    until(lambda: "ringmain_writes_refused 0" in http(broker, "/metrics"), WAIT_SECONDS, "new records are taken again")
+
+
+def with_small_disk(directory, name, config, scene):
+    broker = Broker(f"disk-{name}", cores=1)
     file = broker.directory / "ringmain.toml"
-    file.write_text(CONFIG)
+    file.write_text(CONFIG + config)
     broker.options = ["--config", str(file)]
     with SmallFileSystem(directory) as small:
         broker.data = small.mount / "data"
         with broker:
-            full(broker, small, acked, failed)
+            scene(broker, small)
 
 
-def full(broker, small, acked, failed):
+def below_the_mark(broker, _small):
+    kept, fill = create_topic(broker.kafka, name="kept"), create_topic(broker.kafka, name="fill")
+    acked = Acked()
+    before = Producer({"bootstrap.servers": broker.kafka})
+    for number in range(200):
+        value = value_of(number)
+        before.produce(kept, value, on_delivery=acked.report(kept, value))
+    assert before.flush(WAIT_SECONDS) == 0 and not acked.errors
+    error = fill_until_refused(broker, fill, acked)
+    assert_refusing(broker)
+    waiting, blocked = Waiting(broker, create_topic(broker.kafka, name="late"), 20), Blocked(broker)
+    counts = [acked.check(broker, topic) for topic in (kept, fill)]  # reading goes on
+    blocked.nothing_taken()
+    admin = admin_client(broker.kafka)  # a client that is not kept is destroyed with its request
+    admin.delete_topics([fill])[fill].result(15)
+    wait_until_taken(broker)
+    counts += [waiting.check(broker), acked.check(broker, kept)]
+    blocked.check(broker)
+    broker.stop()
+    broker.start()
+    acked.check(broker, kept)
+    print(f"disk faults: below the mark, {error.name()}; {sum(counts)} records read back; a topic deleted; passed")
+
+
+def none_left(broker, small):
     topic = create_topic(broker.kafka)
+    with Amqp(broker.amqp) as channel:
+        large = queue(channel, name="large")
+        for number in range(200):
+            publish(channel, large, os.urandom(100_000))
     ballast = fill_up(small.mount)
-    load(broker, topic, acked, failed)
-    assert not broker.running(), "the broker goes on though its disk is full"
-    code = broker.process.wait()
-    broker.process.stdout.close()
-    broker.process = None
-    text = broker.log_end(200)
-    assert code == 1, f"exit code {code}:\n{text}"
-    line = next((line for line in text.splitlines() if re.search(r"No space left|ENOSPC", line)), None)
-    assert line and str(broker.data) in line, f"no line says what failed and where:\n{text}"
-    assert acked, "nothing was acknowledged before"
+    acked = Acked()
+    fill_until_refused(broker, topic, acked)
+    assert_refusing(broker)
+    waiting, blocked = Waiting(broker, create_topic(broker.kafka, name="late"), 20), Blocked(broker)
+    acked.check(broker, topic)
+    blocked.nothing_taken()
+    reader = consumer(broker.kafka, "commits-go-on")
+    reader.subscribe([topic])
+    reader.commit(take(reader, 1)[0], asynchronous=False)
+    reader.close()
+    with Amqp(broker.amqp) as channel:
+        assert channel.queue_purge(large).method.message_count == 200
+    wait_until_taken(broker)
+    counts = [waiting.check(broker), acked.check(broker, topic)]
+    blocked.check(broker)
+    # Full again, and killed in the middle of it. A start without room may be refused, but must not change anything.
+    fill_up(small.mount)
+    acked.errors.clear()
+    fill_until_refused(broker, topic, acked)
+    broker.kill()
     try:
         broker.start()
         broker.kill()
     except AssertionError:
-        pass  # without room a start may be refused, but must not change what is there
-    ballast.unlink()
+        pass
+    for file in small.mount.glob("ballast*"):
+        file.unlink()
     broker.start()
-    got = read_partition(broker.kafka, topic, max(offset for offset, _, _ in acked) + 1)
-    by_offset = {message.offset(): message.value() for message in got}
-    lost = [offset for offset, value, _ in acked if by_offset.get(offset) != value]
-    assert not lost, f"{len(lost)} of {len(acked)} acknowledged records are not there, the first at {lost[0]}"
+    counts.append(acked.check(broker, topic))
     broker.stop()
-    print(f"disk full: {line}")
-    print(f"disk faults: {len(acked)} acknowledged records are there after the restart; 1 passed, 0 failed")
+    print(f"disk faults: none left; {sum(counts)} records read back, also after kill -9; a queue purged; passed")
+
+
+def check(directory):
+    with_small_disk(directory / "mark", "mark", f"disk_free_bytes_min = {MARK_BYTES}\n", below_the_mark)
+    with_small_disk(directory / "none", "none", "disk_free_bytes_min = 0\n", none_left)
 
 
 def main():

@@ -44,6 +44,14 @@ pub struct Report {
     pub out: PathBuf,
 }
 
+/// What `tune` reads and where it writes.
+pub struct Tune {
+    pub probe: PathBuf,
+    /// Instead of standard output.
+    pub config: Option<PathBuf>,
+    pub script: Option<PathBuf>,
+}
+
 /// What `engine` measures.
 pub struct Engine {
     pub name: String,
@@ -124,6 +132,19 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(
+            Command::new("tune")
+                .about("The settings that follow from a probe: a configuration and a script to review; changes nothing")
+                .arg(
+                    Arg::new("probe")
+                        .value_name("PROBE.json")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("What `probe --json` wrote"),
+                )
+                .arg(to_file("config").help("The configuration goes there instead of to standard output"))
+                .arg(to_file("script").help("The script goes there instead of to standard output")),
+        )
+        .subcommand(
             Command::new("engine")
                 .about("The engine alone, as a ratio to the raw device in the same run")
                 .arg(Arg::new("name").value_name("NAME").required(true).value_parser([
@@ -183,6 +204,10 @@ fn json() -> Arg {
         .help("Also write the figures to FILE")
 }
 
+fn to_file(name: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf))
+}
+
 fn count(name: &'static str, default: &'static str, low: u64, high: u64) -> Arg {
     Arg::new(name)
         .long(name)
@@ -237,6 +262,16 @@ impl From<&ArgMatches> for Report {
     fn from(found: &ArgMatches) -> Report {
         let files = found.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect();
         Report { files, out: path_of(found, "out").unwrap_or_default() }
+    }
+}
+
+impl From<&ArgMatches> for Tune {
+    fn from(found: &ArgMatches) -> Tune {
+        Tune {
+            probe: path_of(found, "probe").unwrap_or_default(),
+            config: path_of(found, "config"),
+            script: path_of(found, "script"),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{count, count_of, dir, json, path_of, quick};
 
@@ -15,8 +15,12 @@ pub struct Probe {
     pub json: Option<PathBuf>,
     /// Only these, if there are any.
     pub points: Vec<Point>,
+    /// The points are measured in this file instead of one of our own.
+    pub file: Option<PathBuf>,
     pub rounds: u64,
     pub milliseconds: u64,
+    /// Seconds of watching whether the device keeps its speed.
+    pub steady: Option<u64>,
 }
 
 /// One pattern at one block size and depth.
@@ -41,6 +45,21 @@ pub fn command() -> Command {
                 .action(ArgAction::Append)
                 .value_parser(point)
                 .help("Only this, as operations per second, e.g. random-read:4096:32; may be repeated"),
+        )
+        .arg(
+            Arg::new("file")
+                .long("file")
+                .value_name("FILE")
+                .requires("point")
+                .value_parser(value_parser!(PathBuf))
+                .help("Measure the points in this file, WHOSE CONTENTS ARE LOST; a multiple of 1 MiB long"),
+        )
+        .arg(
+            Arg::new("steady")
+                .long("steady")
+                .value_name("SECONDS")
+                .value_parser(value_parser!(u64).range(9..=86_400))
+                .help("Also watch for so long whether the device keeps its speed; caches last minutes"),
         )
         .arg(count("rounds", "5", 1, 1000).help("Rounds of the points"))
         .arg(count("milliseconds", "1000", 1, 600_000).help("Time of each point in each round"))
@@ -73,8 +92,10 @@ impl From<&ArgMatches> for Probe {
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
             points: found.get_many::<Point>("point").into_iter().flatten().cloned().collect(),
+            file: path_of(found, "file"),
             rounds: count_of(found, "rounds"),
             milliseconds: count_of(found, "milliseconds"),
+            steady: found.get_one::<u64>("steady").copied(),
         }
     }
 }

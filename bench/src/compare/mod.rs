@@ -25,6 +25,9 @@ use peer::Peer;
 use process::Group;
 use statistics::Ratio;
 
+/// How long each kind of work runs before it counts.
+const WARM_SECONDS: u64 = 3;
+
 /// One line of work, and what each server speaks for it.
 struct Work {
     name: &'static str,
@@ -135,23 +138,56 @@ impl Server {
     fn measure(&mut self, number: usize, work: &Work, interrupt: &Interrupt) -> Result<(), Failure> {
         let load = self.load(work);
         let mut place = Place::prepare(&load)?;
-        if work.consume {
-            place.fill(&load, interrupt)?;
-        }
-        let before = self.group.time();
-        let tally: Tally =
-            if work.consume { place.consume(&load, interrupt)? } else { place.produce(&load, interrupt)? };
-        let spent = self.group.time() - before;
+        let (tally, spent) = match self.take_turn(&mut place, work, &load, interrupt) {
+            Ok(found) => found,
+            Err(failure) => {
+                // The server goes with all it holds.
+                place.abandon();
+                return Err(failure);
+            }
+        };
         self.resident_bytes = self.resident_bytes.max(self.group.resident_bytes());
         if let Some(side) = self.sides.get_mut(number) {
             side.per_second.push(tally.records as f64 / tally.seconds());
-            side.p50_us.push(tally.response.percentile_us(50.0));
-            side.p99_us.push(tally.response.percentile_us(99.0));
+            if !work.consume {
+                side.p50_us.push(tally.response.percentile_us(50.0));
+                side.p99_us.push(tally.response.percentile_us(99.0));
+            }
             // The warm-up costs processor time and is not counted: take the records that it must have done, too.
             let part = tally.seconds() / (tally.seconds() + load.warm_up.as_secs_f64());
             side.cpu_us.push(spent.as_secs_f64() * 1e6 * part / tally.records.max(1) as f64);
         }
         Ok(())
+    }
+
+    /// The work itself, and the processor time that the server spent on it.
+    fn take_turn(
+        &self,
+        place: &mut Place,
+        work: &Work,
+        load: &Load,
+        interrupt: &Interrupt,
+    ) -> Result<(Tally, Duration), Failure> {
+        if work.consume {
+            place.fill(load, interrupt)?;
+        }
+        let before = self.group.time();
+        let tally =
+            if work.consume { place.consume(load, interrupt)? } else { place.produce(load, interrupt)? };
+        let spent = self.group.time().saturating_sub(before);
+        tally.check(&self.target)?;
+        Ok((tally, spent))
+    }
+
+    /// The work once, uncounted: a virtual machine's code has to be compiled.
+    fn warm(&self, work: &Work, interrupt: &Interrupt) -> Result<(), Failure> {
+        let load = Load { seconds: WARM_SECONDS, ..self.load(work) };
+        let mut place = Place::prepare(&load)?;
+        let outcome = place.produce(&load, interrupt);
+        if outcome.is_err() {
+            place.abandon();
+        }
+        outcome.map(drop)
     }
 }
 
@@ -195,16 +231,17 @@ pub fn run(args: &Compare, interrupt: &Interrupt) -> Result<(), Failure> {
         });
         peers.push(peer);
     }
-    warm(&servers, &works, interrupt)?;
+    output::print(&format!("measuring    {rounds} rounds of {} kinds of work\n", works.len()))?;
+    for work in works.iter().filter(|work| !work.consume) {
+        for (place, server) in servers.iter().enumerate() {
+            server.warm(work, interrupt).map_err(|failure| blame(place, &mut peers, failure))?;
+        }
+    }
     for _ in 0..rounds {
         for (number, work) in works.iter().enumerate() {
             for (place, server) in servers.iter_mut().enumerate() {
                 let outcome = server.measure(number, work, interrupt);
-                let ours = place.checked_sub(1);
-                outcome.map_err(|failure| match ours.and_then(|place| peers.get_mut(place)) {
-                    Some(peer) => peer.explain(failure),
-                    None => Failure::Broker(format!("ringmain: {failure}")),
-                })?;
+                outcome.map_err(|failure| blame(place, &mut peers, failure))?;
             }
         }
     }
@@ -212,15 +249,13 @@ pub fn run(args: &Compare, interrupt: &Interrupt) -> Result<(), Failure> {
     output::save(args.json.as_deref(), &machine, "compare", figures(&servers, &works, &args.peer))
 }
 
-/// Every kind of work once, uncounted: a virtual machine's code has to be compiled.
-fn warm(servers: &[Server], works: &[Work], interrupt: &Interrupt) -> Result<(), Failure> {
-    for work in works.iter().filter(|work| !work.consume) {
-        for server in servers {
-            let load = Load { seconds: 3, ..server.load(work) };
-            Place::prepare(&load)?.produce(&load, interrupt)?;
-        }
+/// Whose failure it was: our own server has place 0, the peers those behind it.
+fn blame(place: usize, peers: &mut [Peer], failure: Failure) -> Failure {
+    match place.checked_sub(1).and_then(|place| peers.get_mut(place)) {
+        Some(peer) => peer.explain(failure),
+        None if matches!(failure, Failure::Interrupted) => failure,
+        None => Failure::Broker(format!("ringmain: {failure}")),
     }
-    Ok(())
 }
 
 fn ratio(own: &[f64], other: &[f64]) -> Ratio {
@@ -230,6 +265,10 @@ fn ratio(own: &[f64], other: &[f64]) -> Ratio {
 
 fn table(servers: &[Server], works: &[Work], rounds: usize) -> String {
     let of = |values: &Vec<f64>| median(values.clone());
+    // A consumer's latency is only the time since the delivery before.
+    let us = |values: &Vec<f64>| {
+        if values.is_empty() { "-".to_owned() } else { format!("{:.0}", of(values)) }
+    };
     let mut out = format!(
         "\nmedians of {rounds} rounds in turns, client and servers on the same cores; 1 KiB records\n"
     );
@@ -253,11 +292,11 @@ fn table(servers: &[Server], works: &[Work], rounds: usize) -> String {
             let against =
                 if place == 0 { "-".to_owned() } else { ratio(&own.per_second, &side.per_second).text() };
             out += &format!(
-                "  {:<22} {:>12.0} {:>10.0} {:>10.0} {:>12.2}   {against}\n",
+                "  {:<22} {:>12.0} {:>10} {:>10} {:>12.2}   {against}\n",
                 format!("{} {kind}", server.name),
                 of(&side.per_second),
-                of(&side.p50_us),
-                of(&side.p99_us),
+                us(&side.p50_us),
+                us(&side.p99_us),
                 of(&side.cpu_us),
             );
         }

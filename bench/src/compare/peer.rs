@@ -21,6 +21,8 @@ use crate::scratch::Scratch;
 /// Installing may mean downloading and compiling.
 const START: Duration = Duration::from_secs(900);
 const STEP: Duration = Duration::from_millis(250);
+/// How long a peer whose connection broke may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How long it may take to end of itself.
 const END: Duration = Duration::from_secs(15);
 
@@ -60,7 +62,8 @@ impl Peer {
         let ports = free_ports()?;
         let mut command = Command::new("bash");
         command.arg(&program).arg(settings).arg(data.path()).args(ports.map(|port| port.to_string()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0);
+        // What it says on standard output is for people: what it installs.
+        command.stdin(Stdio::null()).stderr(output).process_group(0);
         let child = command.spawn().map_err(Failure::disk("start", &program))?;
         let target = format!("127.0.0.1:{}", ports[0]);
         let mut peer = Peer { child, log, name, target, _data: data };
@@ -80,9 +83,21 @@ impl Peer {
 
     /// The reason for a failure, with the peer's last words if it has ended.
     pub fn explain(&mut self, failure: Failure) -> Failure {
-        match self.child.try_wait() {
-            Ok(Some(status)) => self.ended(&format!("it ended ({status}) in the middle")),
-            _ => failure,
+        if let Failure::Interrupted = failure {
+            return failure;
+        }
+        // A connection breaks a moment before its process counts as ended.
+        let begin = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    return self.ended(&format!("it ended in the middle of the comparison ({status})"));
+                }
+                _ if begin.elapsed() > LAST_WORDS => {
+                    return Failure::Broker(format!("{}: {failure}", self.name));
+                }
+                _ => std::thread::sleep(STEP),
+            }
         }
     }
 

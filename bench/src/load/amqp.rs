@@ -87,15 +87,27 @@ impl Client for Publisher {
 }
 
 /// How a consumer reads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     /// Deliveries acknowledged at once.
     pub ack_every: u64,
-    pub body_bytes: u64,
+    /// What was published, but for the number in its first eight bytes; none where others filled the queue.
+    pub body: Option<Vec<u8>>,
     /// Deliveries after which there are no more, if that is known.
     pub count: Option<u64>,
     /// When each message was planned to be published.
     pub planned: Option<Plan>,
+}
+
+/// The delivery that is coming in. `taken <= body_bytes`.
+#[derive(Clone, Copy, Debug)]
+struct Coming {
+    tag: u64,
+    /// As the header says, once it is there.
+    body_bytes: Option<u64>,
+    taken: u64,
+    /// The first bytes of the body: the number its publisher gave it.
+    number: Option<u64>,
 }
 
 /// Takes deliveries of one queue.
@@ -105,10 +117,7 @@ pub struct Consumer {
     sent: usize,
     /// Deliveries taken as a whole.
     delivered: u64,
-    /// Tag of the delivery that is coming in, and how many bytes of its body are still to come.
-    coming: Option<(u64, u64)>,
-    /// The first bytes of the body that is coming in: the number its publisher gave it.
-    number: Option<u64>,
+    coming: Option<Coming>,
     last_number: Option<u64>,
     /// When the last delivery came, from which the next is counted where there is no plan.
     last: Instant,
@@ -123,7 +132,6 @@ impl Consumer {
             sent: 0,
             delivered: 0,
             coming: None,
-            number: None,
             last_number: None,
             last: Instant::now(),
             stopping: false,
@@ -138,44 +146,68 @@ impl Consumer {
                 if self.coming.is_some() || tag != Some(self.delivered + 1) {
                     return Err(wrong(&format!("delivery {tag:?} came behind {}", self.delivered)));
                 }
-                self.coming = tag.map(|tag| (tag, self.reading.body_bytes));
-                self.number = None;
+                self.coming = tag.map(|tag| Coming { tag, body_bytes: None, taken: 0, number: None });
             }
             (_, Some(amqp::CONNECTION_CLOSE | amqp::CHANNEL_CLOSE)) => return Err(amqp::closed(frame)),
+            (amqp::HEADER, _) => self.header(frame, now, tally)?,
             (amqp::BODY, _) => self.body(frame.payload, now, tally)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn body(&mut self, piece: &[u8], now: Instant, tally: &mut Tally) -> Result<(), Failure> {
-        let Some((tag, left)) = self.coming else { return Err(wrong("a body came without a delivery")) };
-        if self.number.is_none() {
-            self.number = piece.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+    fn header(&mut self, frame: &Frame<'_>, now: Instant, tally: &mut Tally) -> Result<(), Failure> {
+        // Class and weight lie in front, as class and method do in a method frame.
+        let body_bytes = Fields::behind_method(frame).u64();
+        let (Some(coming), Some(body_bytes)) = (&mut self.coming, body_bytes) else {
+            return Err(wrong("a header came without a delivery"));
+        };
+        let expected = self.reading.body.as_ref().map(|body| body.len() as u64);
+        if expected.is_some_and(|expected| expected != body_bytes) {
+            return Err(wrong(&format!("a body has {body_bytes} bytes where {expected:?} were published")));
         }
-        match left.checked_sub(piece.len() as u64) {
-            Some(0) => self.whole(tag, now, tally),
-            Some(left) => {
-                self.coming = Some((tag, left));
-                Ok(())
+        coming.body_bytes = Some(body_bytes);
+        let coming = *coming;
+        if body_bytes == 0 { self.whole(coming, now, tally) } else { Ok(()) }
+    }
+
+    fn body(&mut self, piece: &[u8], now: Instant, tally: &mut Tally) -> Result<(), Failure> {
+        let Some(mut coming) = self.coming else { return Err(wrong("a body came without a delivery")) };
+        if coming.taken == 0 {
+            coming.number = piece.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        }
+        if let Some(body) = &self.reading.body {
+            // The first piece has the number in front, which the order of deliveries checks.
+            let skip = if coming.taken == 0 { 8.min(piece.len()) } else { 0 };
+            let from = coming.taken as usize;
+            let same = body.get(from..).and_then(|rest| rest.get(..piece.len()));
+            if same.is_none_or(|same| same[skip..] != piece[skip..]) {
+                return Err(wrong(&format!("message {:?} is not what was published", coming.number)));
             }
-            None => Err(wrong("a body is longer than it was published")),
+        }
+        coming.taken += piece.len() as u64;
+        self.coming = Some(coming);
+        match coming.body_bytes {
+            Some(body_bytes) if coming.taken == body_bytes => self.whole(coming, now, tally),
+            Some(body_bytes) if coming.taken < body_bytes => Ok(()),
+            _ => Err(wrong("a body is longer than its header says")),
         }
     }
 
-    fn whole(&mut self, tag: u64, now: Instant, tally: &mut Tally) -> Result<(), Failure> {
+    fn whole(&mut self, coming: Coming, now: Instant, tally: &mut Tally) -> Result<(), Failure> {
+        let Coming { tag, number, taken: bytes, .. } = coming;
         self.coming = None;
         self.delivered += 1;
-        if self.number.is_some() && self.number <= self.last_number {
-            return Err(wrong(&format!("message {:?} came behind {:?}", self.number, self.last_number)));
+        if self.reading.body.is_some() && number <= self.last_number {
+            return Err(wrong(&format!("message {number:?} came behind {:?}", self.last_number)));
         }
-        self.last_number = self.number;
-        let due = match (self.reading.planned, self.number) {
+        self.last_number = number;
+        let due = match (self.reading.planned, number) {
             (Some(plan), Some(number)) => plan.due(number),
             _ => self.last,
         };
         self.last = now;
-        tally.answered(Answer { due, sent: due, records: 1, bytes: self.reading.body_bytes }, now);
+        tally.answered(Answer { due, sent: due, records: 1, bytes }, now);
         let all = self.reading.count.is_some_and(|count| self.delivered >= count);
         if all || self.delivered.is_multiple_of(self.reading.ack_every) {
             if self.sent == self.output.len() {

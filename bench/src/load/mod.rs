@@ -58,6 +58,7 @@ fn run(
     let mut place = work::Place::prepare(&args.load)?;
     output::print(&machine.lines())?;
     let tally = measure(&mut place)?;
+    tally.check(&args.load.target)?;
     output::print(&show::text(&args.load, work, &tally))?;
     if let Some(path) = &args.hdr {
         let log = tally.log().map_err(Failure::disk("write", path))?;

@@ -16,29 +16,46 @@ use crate::wire::nats;
 pub struct Publisher {
     window: Window,
     early: BTreeSet<u64>,
+    /// Answers owed to the server's pings; they go out between two publishes.
+    pongs: u64,
+    /// Bytes sent of the answer that is going out, if one is.
+    pong_sent: Option<usize>,
 }
 
 impl Publisher {
     pub fn new(window: Window) -> Publisher {
-        Publisher { window, early: BTreeSet::new() }
+        Publisher { window, early: BTreeSet::new(), pongs: 0, pong_sent: None }
     }
 }
 
 impl Client for Publisher {
     fn output(&mut self, now: Instant) -> &[u8] {
-        self.window.output(now)
+        if self.pong_sent.is_none() && self.pongs > 0 && self.window.is_between_requests() {
+            self.pongs -= 1;
+            self.pong_sent = Some(0);
+        }
+        match self.pong_sent {
+            Some(sent) => nats::PONG.as_bytes().get(sent..).unwrap_or_default(),
+            None => self.window.output(now),
+        }
     }
 
     fn sent(&mut self, count: usize) {
-        self.window.sent(count);
+        match self.pong_sent.take() {
+            Some(sent) if sent + count < nats::PONG.len() => self.pong_sent = Some(sent + count),
+            Some(_) => {}
+            None => self.window.sent(count),
+        }
     }
 
     fn receive(&mut self, input: &[u8], now: Instant, tally: &mut Tally) -> Result<usize, Failure> {
         let mut taken = 0;
         while let Some((length, message)) = nats::front(&input[taken..])? {
             taken += length;
-            if message.verb == "-ERR" {
-                return Err(Failure::Broker(format!("the server says {}", message.subject)));
+            match message.verb {
+                "PING" => self.pongs += 1,
+                "-ERR" => return Err(Failure::Broker(format!("the server says {}", message.subject))),
+                _ => {}
             }
             let Some(number) = nats::number_of(message.subject).filter(|_| message.verb == "MSG") else {
                 continue;
@@ -78,13 +95,24 @@ pub struct Consumer {
     sent: usize,
     delivered: u64,
     count: Option<u64>,
+    /// What was published; none where others filled the stream.
+    body: Option<Vec<u8>>,
     last: Instant,
     stopping: bool,
 }
 
 impl Consumer {
-    pub fn new(count: Option<u64>) -> Consumer {
-        Consumer { output: Vec::new(), sent: 0, delivered: 0, count, last: Instant::now(), stopping: false }
+    pub fn new(count: Option<u64>, body: Option<Vec<u8>>) -> Consumer {
+        let last = Instant::now();
+        Consumer { output: Vec::new(), sent: 0, delivered: 0, count, body, last, stopping: false }
+    }
+
+    fn send(&mut self, line: &str) {
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        }
+        self.output.extend(line.bytes());
     }
 }
 
@@ -101,6 +129,11 @@ impl Client for Consumer {
         let mut taken = 0;
         while let Some((length, message)) = nats::front(&input[taken..])? {
             taken += length;
+            match message.verb {
+                "PING" => self.send(nats::PONG),
+                "-ERR" => return Err(Failure::Broker(format!("the server says {}", message.subject))),
+                _ => {}
+            }
             if message.verb != "MSG" || message.reply.is_empty() {
                 continue;
             }
@@ -110,15 +143,15 @@ impl Client for Consumer {
                 let reason = format!("consuming: delivery {sequence:?} came behind {}", self.delivered);
                 return Err(Failure::Broker(reason));
             }
+            if self.body.as_deref().is_some_and(|body| body != message.payload) {
+                let reason = format!("consuming: message {sequence:?} is not what was published");
+                return Err(Failure::Broker(reason));
+            }
             self.delivered += 1;
             let bytes = message.payload.len() as u64;
             tally.answered(Answer { due: self.last, sent: self.last, records: 1, bytes }, now);
             self.last = now;
-            if self.sent == self.output.len() {
-                self.output.clear();
-                self.sent = 0;
-            }
-            self.output.extend(format!("PUB {} 0\r\n\r\n", message.reply).bytes());
+            self.send(&format!("PUB {} 0\r\n\r\n", message.reply));
             self.stopping |= self.count.is_some_and(|count| self.delivered >= count);
         }
         Ok(taken)

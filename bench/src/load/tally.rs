@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
+use crate::failure::Failure;
 use crate::histogram::Latencies;
 
 /// No run has more intervals than this; longer runs have longer intervals.
@@ -100,6 +101,14 @@ impl Tally {
             self.intervals.push(Interval { records: 0, latencies: coarse() });
         }
         &mut self.intervals[place]
+    }
+
+    /// Refuses a run in which nothing came back: its figures would say nothing.
+    pub fn check(&self, target: &str) -> Result<(), Failure> {
+        if self.records > 0 {
+            return Ok(());
+        }
+        Err(Failure::Broker(format!("{target} answered nothing in this run; is the topic or queue empty?")))
     }
 
     /// From the end of the warm-up to the last answer.

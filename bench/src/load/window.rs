@@ -86,6 +86,11 @@ impl Window {
         self.sent_bytes += count as u64;
     }
 
+    /// Whether no request is sent in part.
+    pub fn is_between_requests(&self) -> bool {
+        self.sent_bytes.is_multiple_of(self.frame_bytes as u64)
+    }
+
     /// When the next request is due, if that is what it waits for.
     pub fn next_due(&self) -> Option<Instant> {
         let room = self.queued < self.limit.min(self.answered + self.in_flight);
@@ -147,8 +152,10 @@ mod tests {
         let mut window = window(2);
         assert_eq!(window.output(now), b".0.1");
         window.sent(3);
+        assert!(!window.is_between_requests());
         assert_eq!(window.output(now), b"1");
         window.sent(1);
+        assert!(window.is_between_requests());
         assert_eq!(window.output(now), b"");
         window.answered(now, &mut tally);
         assert_eq!(window.output(now), b".2");

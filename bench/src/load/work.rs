@@ -21,8 +21,10 @@ const LEAD: Duration = Duration::from_millis(20);
 /// What a consumer gets to read for each second of its run when it brings no topic of its own: Kafka's batches are
 /// read again and again, messages are gone once they are read.
 const FILL_BYTES_PER_SECOND: u64 = 64 << 20;
-const FILL_MESSAGES_BYTES_PER_SECOND: u64 = 24 << 20;
+const FILL_MESSAGES_BYTES_PER_SECOND: u64 = 96 << 20;
 const FILL_BYTES_MAX: u64 = 1 << 30;
+/// A slow broker gets less to read.
+const FILL_TIME_MAX: Duration = Duration::from_secs(8);
 /// Asked for at a time.
 const FETCH_BYTES: i32 = 1 << 20;
 /// The most that a prefetch can be.
@@ -94,6 +96,10 @@ impl Load {
         (0..self.record_bytes).map(|_| next()).collect()
     }
 
+    fn records_per_batch(&self) -> u64 {
+        u64::from(self.batch().header().records_count.get().unsigned_abs())
+    }
+
     /// As many records as `batch_bytes` holds, but at least one.
     pub fn batch(&self) -> CheckedBatch {
         let value = self.payload();
@@ -146,6 +152,12 @@ impl Place {
         Ok(Place { made, filled: vec![0; load.partitions as usize] })
     }
 
+    /// Leaves what was made where it is: its server is gone or about to go.
+    pub fn abandon(mut self) {
+        let made = std::mem::replace(&mut self.made, Made::Found(String::new()));
+        std::mem::forget(made);
+    }
+
     fn name(&self, number: u64) -> &str {
         match &self.made {
             Made::Topic(topic) => topic.name(),
@@ -166,28 +178,27 @@ impl Place {
         drive(lanes, run, interrupt)
     }
 
-    /// Puts something to read into every partition, queue or stream, through one connection each.
+    /// Puts something to read into every partition, queue or stream, one after the other, as long as that takes no
+    /// longer than [`FILL_TIME_MAX`] in all.
     pub fn fill(&mut self, load: &Load, interrupt: &Interrupt) -> Result<(), Failure> {
-        let run = Run { begin: Instant::now(), warm_up: Duration::ZERO, time: Duration::from_secs(86_400) };
-        let (per_request, bytes_per_second) = match load.protocol {
-            Protocol::Kafka => {
-                (u64::from(load.batch().header().records_count.get().unsigned_abs()), FILL_BYTES_PER_SECOND)
-            }
-            Protocol::Amqp | Protocol::Nats => (1, FILL_MESSAGES_BYTES_PER_SECOND),
+        let (per_request, bytes_per_second, in_flight) = match load.protocol {
+            Protocol::Kafka => (load.records_per_batch(), FILL_BYTES_PER_SECOND, 8),
+            Protocol::Amqp | Protocol::Nats => (1, FILL_MESSAGES_BYTES_PER_SECOND, 500),
         };
         let bytes = FILL_BYTES_MAX.min(load.seconds * bytes_per_second);
         let records = (bytes / load.partitions / load.record_bytes).max(1);
-        let filling =
-            Load { in_flight: if load.protocol == Protocol::Kafka { 8 } else { 500 }, ..load.clone() };
-        let requests = records.div_ceil(per_request);
-        let mut lanes = Vec::new();
-        for number in 0..load.partitions {
-            lanes.push(self.producer(&filling, number, None, Some(requests))?);
-        }
-        drive(lanes, run, interrupt)?;
+        let filling = Load { in_flight, ..load.clone() };
         // A new topic took one batch when it was tried.
-        let before = u64::from(matches!(self.made, Made::Topic(_)));
-        self.filled.iter_mut().for_each(|count| *count += (requests + before) * per_request);
+        let before = if matches!(self.made, Made::Topic(_)) { per_request } else { 0 };
+        for number in 0..load.partitions {
+            let time = FILL_TIME_MAX / load.partitions as u32;
+            let run = Run { begin: Instant::now(), warm_up: Duration::ZERO, time };
+            let lane = self.producer(&filling, number, None, Some(records.div_ceil(per_request)))?;
+            let tally = drive(vec![lane], run, interrupt)?;
+            if let Some(count) = self.filled.get_mut(number as usize) {
+                *count += tally.records + before;
+            }
+        }
         Ok(())
     }
 
@@ -275,10 +286,12 @@ impl Place {
 
     fn consumer(&self, load: &Load, number: u64, planned: Option<(Plan, u64)>) -> Result<Lane, Failure> {
         let name = self.name(number);
+        // What others put there is not known, and so only its lengths and order are checked.
+        let body = (!matches!(self.made, Made::Found(_))).then(|| load.payload());
         let filled = self.filled.get((number % load.partitions) as usize).copied().filter(|count| *count > 0);
         match load.protocol {
             Protocol::Kafka => {
-                let records = u64::from(load.batch().header().records_count.get().unsigned_abs());
+                let records = load.records_per_batch();
                 // A new topic took one batch when it was tried; what is planned comes behind it.
                 let from = if planned.is_some() { records as i64 } else { 0 };
                 let reading = kafka::Reading {
@@ -304,7 +317,7 @@ impl Place {
                 let alone = load.connections <= load.partitions;
                 let reading = amqp::Reading {
                     ack_every: load.ack_every,
-                    body_bytes: load.record_bytes,
+                    body,
                     count: planned.map(|(_, requests)| requests).or(filled.filter(|_| alone)),
                     planned: planned.map(|(plan, _)| plan),
                 };
@@ -313,7 +326,7 @@ impl Place {
             Protocol::Nats => {
                 let mut connection =
                     wire::nats::Connection::open(&load.target, &format!("{name}-c{number}"))?;
-                let deliver = format!("{}.d", connection.inbox());
+                let deliver = connection.deliver_here()?;
                 let config = format!(
                     "{{\"stream_name\":\"{name}\",\"config\":{{\"deliver_subject\":\"{deliver}\",\
                      \"deliver_policy\":\"all\",\"ack_policy\":\"explicit\",\"max_ack_pending\":{}}}}}",
@@ -321,7 +334,7 @@ impl Place {
                 );
                 connection.call(&format!("CONSUMER.CREATE.{name}"), &config)?;
                 let (stream, received) = connection.into_parts();
-                Lane::new(stream, &load.target, Box::new(nats::Consumer::new(filled)), &received)
+                Lane::new(stream, &load.target, Box::new(nats::Consumer::new(filled, body)), &received)
             }
         }
     }

@@ -10,10 +10,12 @@ mod modes;
 mod network;
 mod progress;
 mod runtimes;
+mod settings;
+mod steady;
 mod surface;
 mod verdict;
 
-use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -65,13 +67,15 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
     output::check(args.json.as_deref())?;
     let machine = Machine::at(&args.dir)?;
     let extent = if args.quick { QUICK } else { FULL };
-    room(args, &extent)?;
+    if args.file.is_none() {
+        room(args, &extent)?;
+    }
     if !args.points.is_empty() {
         return points(args, &machine, &extent, interrupt);
     }
     output::print(&machine.lines())?;
     let cores = Cores::choose();
-    let mut progress = Progress::new(PATTERNS.len() + 8);
+    let mut progress = Progress::new(PATTERNS.len() + 8 + usize::from(args.steady.is_some()));
 
     progress.step("block size and alignment");
     let alignment = alignment::Alignment::find(&args.dir, machine.queue())?;
@@ -106,6 +110,13 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
     progress.step("runtimes");
     let runtimes = runtimes::Runtimes::measure(&args.dir, cores, extent.part, interrupt)?;
     output::print(&runtimes.text())?;
+    let mut steady = None;
+    if let Some(seconds) = args.steady {
+        progress.step("whether it stays so");
+        let found = steady::Steady::measure(place, seconds, interrupt)?;
+        output::print(&found.text())?;
+        steady = Some(found);
+    }
     drop(progress);
 
     let evidence = verdict::Evidence {
@@ -116,9 +127,11 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
         costs: &costs,
         network: &network,
     };
-    let words = verdict::judge(&evidence);
+    let mut words = verdict::judge(&evidence);
+    words.extend(steady.as_ref().map(steady::Steady::judgement));
     let listed: String = words.iter().map(|sentence| format!("* {sentence}\n")).collect();
     output::print(&format!("\nIs this disk good for this broker, and which settings follow?\n{listed}"))?;
+    output::print(&next(args.json.as_deref()))?;
     let figures = json!({
         "alignment": alignment.json(),
         "costs": costs.json(),
@@ -128,9 +141,25 @@ pub fn run(args: &Probe, interrupt: &Interrupt) -> Result<(), Failure> {
         "mixed": mixed.json(),
         "modes": modes.json(),
         "runtimes": runtimes.json(),
+        "steady": steady.as_ref().map(steady::Steady::json),
+        "settings": settings::json(&machine),
         "verdict": words,
     });
     output::save(args.json.as_deref(), &machine, "probe", figures)
+}
+
+/// How to get the settings as files.
+fn next(json: Option<&Path>) -> String {
+    match json {
+        Some(json) => {
+            format!("\nAs a configuration and a script to review: ringmain-bench tune {}\n", json.display())
+        }
+        None => {
+            "\nAs a configuration and a script to review: the same with --json FILE, then `ringmain-bench \
+                 tune FILE`\n"
+                .to_owned()
+        }
+    }
 }
 
 /// Refuses a directory without room before it is filled.
@@ -156,12 +185,20 @@ fn points(args: &Probe, machine: &Machine, extent: &Extent, interrupt: &Interrup
         })
     });
     let streams: Vec<Stream> = streams.collect::<Result<_, _>>()?;
-    let file: File = file::written(&args.dir, extent.file_bytes, interrupt)?;
+    let (file, file_bytes) = match &args.file {
+        Some(path) => file::given(path)?,
+        None => (file::written(&args.dir, extent.file_bytes, interrupt)?, extent.file_bytes),
+    };
+    if let Some(stream) = streams.iter().find(|stream| !file_bytes.is_multiple_of(stream.block_bytes as u64))
+    {
+        let reason = format!("its {file_bytes} bytes are no multiple of blocks of {}", stream.block_bytes);
+        return Err(Failure::Unfit { path: args.file.clone().unwrap_or_default(), reason });
+    }
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); streams.len()];
     for _ in 0..args.rounds {
         for (stream, rates) in streams.iter().zip(&mut rates) {
             let time = Duration::from_millis(args.milliseconds);
-            rates.push(surface::point((&file, extent.file_bytes), *stream, time, interrupt)?.per_second);
+            rates.push(surface::point((&file, file_bytes), *stream, time, interrupt)?.per_second);
         }
     }
     let mut figures = Vec::new();

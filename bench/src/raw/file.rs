@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::BytesMut;
 use ringmain_engine::io::buffer;
 
 use crate::failure::Failure;
@@ -40,15 +41,40 @@ pub fn nameless(dir: &Path) -> Result<File, Failure> {
 /// The same, with `bytes` (a multiple of 1 MiB) of blocks that were written before.
 pub fn written(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<File, Failure> {
     let file = nameless(dir)?;
-    let mut piece = buffer::aligned(PIECE_BYTES as usize);
-    // Not zeros: some devices keep no blocks for them.
-    piece.resize(PIECE_BYTES as usize, 0x5a);
+    let piece = noise(PIECE_BYTES as usize);
     for position in (0..bytes).step_by(PIECE_BYTES as usize) {
         interrupt.check()?;
         file.write_all_at(&piece, position).map_err(Failure::disk("write to a file in", dir))?;
     }
     file.sync_all().map_err(Failure::disk("sync a file in", dir))?;
     Ok(file)
+}
+
+/// A file that is there already, and its length, which is a multiple of 1 MiB.
+pub fn given(path: &Path) -> Result<(File, u64), Failure> {
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path);
+    let file = opened.map_err(Failure::disk("open for direct I/O", path))?;
+    let bytes = file.metadata().map_err(Failure::disk("look at", path))?.len();
+    if bytes == 0 || !bytes.is_multiple_of(PIECE_BYTES) {
+        let reason = format!("it has {bytes} bytes, which is no multiple of 1 MiB");
+        return Err(Failure::Unfit { path: path.to_owned(), reason });
+    }
+    Ok((file, bytes))
+}
+
+/// Aligned memory full of bytes that no device can make less of: neither zeros, for which some keep no blocks, nor a
+/// pattern that some compress. The same each run.
+pub fn noise(length: usize) -> BytesMut {
+    let mut memory = buffer::aligned(length);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    while memory.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let word = state.to_le_bytes();
+        memory.extend_from_slice(&word[..word.len().min(length - memory.len())]);
+    }
+    memory
 }
 
 /// The same file once more, each write to it durable when it completes (`O_DSYNC`).

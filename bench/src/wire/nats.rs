@@ -17,6 +17,8 @@ const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 const LINE_BYTES_MAX: usize = 32 << 10;
 /// Digits of a request's number in its reply subject.
 const DIGITS: usize = 12;
+/// A server ends connections that do not answer its pings.
+pub const PONG: &str = "PONG\r\n";
 
 /// One message or line of the server.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +109,14 @@ impl Connection {
         Ok(())
     }
 
+    /// A subject for the deliveries of a consumer, outside the inbox: the server delivers only where somebody
+    /// subscribed to the very subject, not to a pattern above it.
+    pub fn deliver_here(&mut self) -> Result<String, Failure> {
+        let subject = format!("{}-deliveries", self.inbox);
+        self.send(format!("SUB {subject} 2\r\n").as_bytes())?;
+        Ok(subject)
+    }
+
     /// A subject below this connection's inbox.
     pub fn inbox(&self) -> &str {
         &self.inbox
@@ -121,17 +131,21 @@ impl Connection {
         self.stream.write_all(bytes).map_err(Failure::network("send to", &self.target))
     }
 
+    /// Waits for a message and takes it; what came before it stays, because deliveries of a new consumer may
+    /// overtake the answer to its making.
     fn wait(&mut self, mut wanted: impl FnMut(&Message<'_>) -> bool) -> Result<(), Failure> {
+        let mut seen = 0;
         loop {
-            if let Some((length, message)) = front(&self.received)? {
+            let rest = self.received.get(seen..).unwrap_or_default();
+            if let Some((length, message)) = front(rest)? {
                 if message.verb == "-ERR" {
                     return Err(Failure::Broker(format!("the server says {}", message.subject)));
                 }
-                let found = wanted(&message);
-                self.received.drain(..length);
-                if found {
+                if wanted(&message) {
+                    self.received.drain(seen..seen + length);
                     return Ok(());
                 }
+                seen += length;
                 continue;
             }
             let mut piece = [0; 4096];

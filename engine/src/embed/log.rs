@@ -84,8 +84,9 @@ impl Log {
         batch_of(values).map(|batch| self.append(batch))
     }
 
-    /// Reads whole batches from the one that holds `from`: at most `bytes_max` bytes, but at least one batch;
-    /// nothing if the log ends there. Every byte was verified when it came from the device.
+    /// Reads whole batches from the one that holds `from`: at most `bytes_max` bytes, but at least one batch, and
+    /// maybe fewer than there are: go on at [`ReadBatches::next_offset`]. Nothing if the log ends there. Every byte was
+    /// verified when it came from the device.
     pub fn read(&self, from: Offset, bytes_max: usize) -> Ack<ReadBatches> {
         self.engine.ask(self.id, |done| Request::Read { log: self.id, from, bytes_max, wait: false, done })
     }

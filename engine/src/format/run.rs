@@ -5,7 +5,7 @@
 //! ```text
 //!   | segment header, 4096 | run | run | ... | table of runs, padded | trailer, 4096 |
 //!                                            `------- only when sealed -------------'
-//!   run = | header, 64 | batches back to back | zeros to the next block |
+//!   run = | header, 64 | batches back to back | zeros to the next block |     (compacted: perhaps no batch)
 //! ```
 
 use zerocopy::byteorder::little_endian::{I64, U16, U32, U64};
@@ -19,6 +19,8 @@ const SEGMENT_MAGIC: u32 = u32::from_le_bytes(*b"RMSG");
 const RUN_MAGIC: u32 = u32::from_le_bytes(*b"RMRN");
 const TRAILER_MAGIC: u32 = u32::from_le_bytes(*b"RMTR");
 const VERSION: u16 = 1;
+/// Of runs that were compacted: their offsets may have gaps, and batches no records.
+const COMPACTED: u16 = 2;
 
 /// Bytes of a segment before its first run.
 pub const SEGMENT_HEADER_BYTES: usize = BLOCK_BYTES;
@@ -63,7 +65,8 @@ pub struct RunHeader {
     pub max_timestamp_ms: I64,
     /// Of the run in its file.
     pub position: U64,
-    pub zero_too: U32,
+    /// Seconds since the Unix epoch when the run was compacted first; 0: it never was.
+    pub compacted_at_s: U32,
     /// CRC-32C of everything before.
     pub checksum: U32,
 }
@@ -79,7 +82,8 @@ pub struct RunPlace {
     pub position: U64,
     pub max_timestamp_ms: I64,
     pub bytes: U32,
-    pub zero: U32,
+    /// As in the run's header.
+    pub compacted_at_s: U32,
 }
 
 /// The start of a sealed segment's last block.
@@ -162,9 +166,21 @@ impl RunHeader {
         position: u64,
         body: &[u8],
     ) -> RunHeader {
+        RunHeader::compacted(log, offsets, max_timestamp_ms, position, body, 0)
+    }
+
+    /// The same where `body` is what compaction left, that second and perhaps again later; 0: it was not compacted.
+    pub fn compacted(
+        log: LogId,
+        offsets: std::ops::Range<Offset>,
+        max_timestamp_ms: i64,
+        position: u64,
+        body: &[u8],
+        compacted_at_s: u32,
+    ) -> RunHeader {
         let mut header = RunHeader {
             magic: U32::new(RUN_MAGIC),
-            version: U16::new(VERSION),
+            version: U16::new(if compacted_at_s == 0 { VERSION } else { COMPACTED }),
             zero: U16::new(0),
             log: U64::new(log.0),
             base_offset: U64::new(offsets.start),
@@ -173,11 +189,16 @@ impl RunHeader {
             body_checksum: U32::new(crc32c(body)),
             max_timestamp_ms: I64::new(max_timestamp_ms),
             position: U64::new(position),
-            zero_too: U32::new(0),
+            compacted_at_s: U32::new(compacted_at_s),
             checksum: U32::new(0),
         };
         header.checksum = U32::new(checksum_of(header.as_bytes()));
         header
+    }
+
+    /// Whether the run was compacted, so that offsets may be missing in it.
+    pub fn is_compacted(&self) -> bool {
+        self.version.get() == COMPACTED
     }
 
     /// Reads the header of the run of `log` at `position`.
@@ -188,7 +209,7 @@ impl RunHeader {
         if header.magic.get() != RUN_MAGIC || header.checksum.get() != checksum_of(header.as_bytes()) {
             return Err(BadSegment("the run's header does not match its checksum"));
         }
-        if header.version.get() != VERSION {
+        if header.version.get() != VERSION && !header.is_compacted() {
             return Err(BadSegment("the run has a version this code does not know"));
         }
         if header.log.get() != log.0 || header.position.get() != position {
@@ -214,7 +235,7 @@ impl RunHeader {
             position: self.position,
             max_timestamp_ms: self.max_timestamp_ms,
             bytes: self.bytes,
-            zero: U32::new(0),
+            compacted_at_s: self.compacted_at_s,
         }
     }
 }

@@ -22,6 +22,8 @@ pub mod disk;
 pub mod driver;
 pub mod inspect;
 pub mod mailbox;
+#[cfg(feature = "sim")]
+mod names;
 pub mod poll;
 mod pool;
 pub mod ring;

@@ -12,7 +12,7 @@
 //!
 //! Room that was never written reads as zeros, also when later bytes survive a power cut and it does not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{Error, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 
 use super::Open;
+use super::names::Names;
 use crate::limits::SECTOR_BYTES;
 
 /// What an operation that may fail is.
@@ -86,9 +87,9 @@ struct State {
     inodes: HashMap<u64, Inode>,
     next_inode: u64,
     /// Paths as they are seen.
-    seen: BTreeMap<PathBuf, Node>,
+    seen: Names<Node>,
     /// Paths as they are on the device.
-    durable: BTreeMap<PathBuf, Node>,
+    durable: Names<Node>,
     pending: Vec<Naming>,
     plans: Vec<Plan>,
     broken: Option<Plan>,
@@ -201,31 +202,19 @@ impl Naming {
         }
     }
 
-    fn apply(self, names: &mut BTreeMap<PathBuf, Node>) {
+    fn apply(self, names: &mut Names<Node>) {
         match self {
-            Naming::Make(path, node) => {
-                names.insert(path, node);
-            }
-            Naming::Remove(path) => names.retain(|found, _| !found.starts_with(&path)),
+            Naming::Make(path, node) => names.insert(&path, node),
+            Naming::Remove(path) => names.remove_tree(&path),
             Naming::Rename(from, to, node @ Node::File(_)) => {
-                if names.get(&from) == Some(&node) {
+                if names.get(&from) == Some(node) {
                     names.remove(&from);
                 }
-                names.insert(to, node);
+                names.insert(&to, node);
             }
             Naming::Rename(from, to, Node::Directory(_)) => {
-                if !names.contains_key(&from) {
-                    return;
-                }
-                names.retain(|found, _| !found.starts_with(&to));
-                let moved: Vec<PathBuf> =
-                    names.keys().filter(|found| found.starts_with(&from)).cloned().collect();
-                for path in moved {
-                    let rest = path.strip_prefix(&from).map(Path::to_path_buf).unwrap_or_default();
-                    let new = if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) };
-                    if let Some(node) = names.remove(&path) {
-                        names.insert(new, node);
-                    }
+                if names.contains(&from) {
+                    names.move_tree(&from, &to);
                 }
             }
         }
@@ -313,8 +302,8 @@ impl State {
     }
 
     fn path_of(&self, inode: u64) -> PathBuf {
-        let found = self.seen.iter().find(|(_, node)| **node == Node::File(inode));
-        found.map(|(path, _)| path.clone()).unwrap_or_default()
+        let found = self.seen.iter().find(|(_, node)| *node == Node::File(inode));
+        found.map(|(path, _)| path).unwrap_or_default()
     }
 
     fn is_directory(&self, path: &Path) -> bool {
@@ -330,7 +319,7 @@ impl SimulatedDisk {
     // -- what disk asks -----------------------------------------------------------------------------------
 
     pub(super) fn exists(&self, path: &Path) -> bool {
-        self.state().seen.contains_key(path)
+        self.state().seen.contains(path)
     }
 
     pub(super) fn make_directory(&self, path: &Path) -> Result<(), Error> {
@@ -338,7 +327,7 @@ impl SimulatedDisk {
         state.begin(Class::Name)?;
         let mut missing: Vec<&Path> = path
             .ancestors()
-            .filter(|part| !part.as_os_str().is_empty() && !state.seen.contains_key(*part))
+            .filter(|part| !part.as_os_str().is_empty() && !state.seen.contains(*part))
             .collect();
         if !missing.is_empty() && state.is_full() {
             return Err(os(libc::ENOSPC));
@@ -359,8 +348,7 @@ impl SimulatedDisk {
     pub(super) fn list(&self, path: &Path) -> Result<Vec<String>, Error> {
         let mut state = self.state();
         state.begin(Class::Name)?;
-        let inside = state.seen.keys().filter(|found| parent(found) == path);
-        Ok(inside.filter_map(|found| Some(found.file_name()?.to_string_lossy().into_owned())).collect())
+        Ok(state.seen.list(path).collect())
     }
 
     pub(super) fn open(&self, path: &Path, how: Open) -> Result<SimulatedFile, Error> {
@@ -371,10 +359,9 @@ impl SimulatedDisk {
             return Ok(SimulatedFile { disk: self.clone(), inode });
         }
         let inode = match (state.seen.get(path), how) {
-            (Some(Node::Directory(inode)), Open::Directory) => *inode,
-            (Some(Node::File(inode)), Open::Read | Open::ReadWrite) => *inode,
+            (Some(Node::Directory(inode)), Open::Directory) => inode,
+            (Some(Node::File(inode)), Open::Read | Open::ReadWrite) => inode,
             (Some(Node::File(inode)), Open::Replace) => {
-                let inode = *inode;
                 if let Some(file) = state.inodes.get_mut(&inode) {
                     file.seen = Arc::default();
                     file.pending.push(Change::Length(0));
@@ -398,7 +385,7 @@ impl SimulatedDisk {
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let mut state = self.state();
         state.begin(Class::Name)?;
-        let node = state.seen.get(from).copied().filter(|_| state.is_directory(parent(to)));
+        let node = state.seen.get(from).filter(|_| state.is_directory(parent(to)));
         let Some(node) = node else { return Err(os(libc::ENOENT)) };
         state.name(Naming::Rename(from.to_path_buf(), to.to_path_buf(), node));
         Ok(())
@@ -427,10 +414,10 @@ impl SimulatedDisk {
     pub(super) fn remove_directory(&self, path: &Path) -> Result<(), Error> {
         let mut state = self.state();
         state.begin(Class::Name)?;
-        if !state.seen.contains_key(path) {
+        if !state.seen.contains(path) {
             return Ok(());
         }
-        if state.seen.keys().any(|found| parent(found) == path) {
+        if state.seen.list(path).next().is_some() {
             return Err(Error::from(ErrorKind::DirectoryNotEmpty));
         }
         state.name(Naming::Remove(path.to_path_buf()));
@@ -462,10 +449,10 @@ impl SimulatedDisk {
             }
         }
         // A name whose directory did not survive cannot be reached.
-        let names: Vec<PathBuf> = state.durable.keys().cloned().collect();
-        for path in names {
+        let names = state.durable.clone();
+        for (path, _) in names.iter() {
             let above = parent(&path);
-            if !above.as_os_str().is_empty() && !state.durable.contains_key(above) {
+            if !above.as_os_str().is_empty() && !state.durable.contains(above) {
                 state.durable.remove(&path);
             }
         }
@@ -475,13 +462,13 @@ impl SimulatedDisk {
         for (path, node) in durable.iter() {
             match node {
                 Node::File(inode) => {
-                    if let Some(mut file) = inodes.remove(inode) {
+                    if let Some(mut file) = inodes.remove(&inode) {
                         file.power_cut(&mut survives);
-                        kept.insert(*inode, file);
+                        kept.insert(inode, file);
                     }
                 }
                 Node::Directory(inode) => {
-                    kept.insert(*inode, Inode { path: Some(path.clone()), ..Inode::default() });
+                    kept.insert(inode, Inode { path: Some(path), ..Inode::default() });
                 }
             }
         }
@@ -530,7 +517,7 @@ impl SimulatedDisk {
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let state = self.state();
         let files = state.seen.iter().filter_map(|(path, node)| match node {
-            Node::File(inode) => Some((path.clone(), state.inodes.get(inode)?.seen.len() as u64)),
+            Node::File(inode) => Some((path, state.inodes.get(&inode)?.seen.len() as u64)),
             Node::Directory(_) => None,
         });
         files.collect()
@@ -541,7 +528,7 @@ impl SimulatedDisk {
         let state = self.state();
         match state.seen.get(path) {
             Some(Node::File(inode)) => {
-                state.inodes.get(inode).map(|file| file.seen.to_vec()).unwrap_or_default()
+                state.inodes.get(&inode).map(|file| file.seen.to_vec()).unwrap_or_default()
             }
             _ => Vec::new(),
         }
@@ -550,7 +537,7 @@ impl SimulatedDisk {
     /// Changes bytes at rest, on the device itself.
     pub fn spoil(&self, path: &Path, change: impl Fn(&mut [u8])) {
         let mut state = self.state();
-        if let Some(Node::File(inode)) = state.seen.get(path).copied()
+        if let Some(Node::File(inode)) = state.seen.get(path)
             && let Some(file) = state.inodes.get_mut(&inode)
         {
             change(Arc::make_mut(&mut file.seen).as_mut_slice());
@@ -561,7 +548,7 @@ impl SimulatedDisk {
     /// Cuts a file at rest, on the device itself.
     pub fn cut(&self, path: &Path, length: usize) {
         let mut state = self.state();
-        if let Some(Node::File(inode)) = state.seen.get(path).copied()
+        if let Some(Node::File(inode)) = state.seen.get(path)
             && let Some(file) = state.inodes.get_mut(&inode)
         {
             Arc::make_mut(&mut file.seen).truncate(length);
@@ -597,16 +584,17 @@ impl SimulatedDisk {
     pub fn differences(&self, other: &SimulatedDisk, except: &[&Path]) -> Vec<PathBuf> {
         let (here, there) = (self.state(), other.state());
         let bytes = |state: &State, path: &Path| match state.seen.get(path) {
-            Some(Node::File(inode)) => state.inodes.get(inode).map(|file| file.seen.clone()),
+            Some(Node::File(inode)) => state.inodes.get(&inode).map(|file| file.seen.clone()),
             _ => None,
         };
-        let paths = here.seen.keys().chain(there.seen.keys().filter(|path| !here.seen.contains_key(*path)));
-        let differs = |path: &&PathBuf| {
+        let added = there.seen.iter().filter(|(path, _)| !here.seen.contains(path));
+        let paths = here.seen.iter().chain(added).map(|(path, _)| path);
+        let differs = |path: &PathBuf| {
             let (one, two) = (bytes(&here, path), bytes(&there, path));
             let shared = matches!((&one, &two), (Some(one), Some(two)) if Arc::ptr_eq(one, two));
             !shared && one != two
         };
-        paths.filter(|path| !except.contains(&path.as_path())).filter(differs).cloned().collect()
+        paths.filter(|path| !except.contains(&path.as_path())).filter(differs).collect()
     }
 }
 

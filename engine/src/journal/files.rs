@@ -143,6 +143,11 @@ impl Files {
         any && self.spare.is_empty() && self.position * 2 > self.file_bytes
     }
 
+    /// Bytes of the files that hold frames still needed, and of those that wait to be written again.
+    pub fn retained(&self) -> (u64, u64) {
+        (self.live.len() as u64 * self.file_bytes, self.spare.len() as u64 * self.file_bytes)
+    }
+
     /// Bytes that frames can still take before a file must be released or prepared, and bytes of all live and spare
     /// files.
     pub fn room(&self) -> (u64, u64) {

@@ -248,6 +248,11 @@ impl Journal {
         self.files.room()
     }
 
+    /// Bytes of the files that are needed, and of the spare ones; see [`Files::retained`].
+    pub fn retained(&self) -> (u64, u64) {
+        self.files.retained()
+    }
+
     /// Which files there are.
     pub fn file_set(&self) -> FileSet {
         self.files.set()

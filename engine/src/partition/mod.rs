@@ -17,7 +17,7 @@ use crate::error::Damage;
 use crate::format::batch::BatchHeader;
 use crate::format::checkpoint::LogState;
 use crate::planted::{Bug, planted};
-use crate::segment::Segments;
+use crate::segment::{Segment, Segments};
 use crate::types::{LogId, Offset};
 
 /// Invariant: start <= durable <= end; start and settled are each <= durable. All only rise, but
@@ -70,6 +70,11 @@ pub struct Partition {
     committed: Offset,
     /// Offsets that a start did not find, in order, and what is known of it.
     pub holes: Vec<(std::ops::Range<Offset>, Damage)>,
+    /// Segments that end at or below are known to be sealed by the last checkpoint, and by the one being made.
+    sealed_below: Offset,
+    sealed_below_next: Offset,
+    /// A segment of so many bytes is sealed, though others may become longer.
+    pub segment_bytes_max: u64,
 }
 
 impl Partition {
@@ -109,6 +114,9 @@ impl Partition {
             generation: state.generation,
             committed: 0,
             holes: Vec::new(),
+            sealed_below: 0,
+            sealed_below_next: 0,
+            segment_bytes_max: u64::MAX,
         }
     }
 
@@ -136,6 +144,27 @@ impl Partition {
                 false => self.producers.below(self.marks.settled),
             },
         }
+    }
+
+    /// A checkpoint is being made of the log as it is now.
+    pub fn checkpoint_begins(&mut self) {
+        self.sealed_below_next = self.segments.active().map_or(self.marks.settled, |active| active.name.base);
+    }
+
+    /// That checkpoint counts.
+    pub fn checkpoint_counts(&mut self) {
+        self.sealed_below = self.sealed_below_next;
+    }
+
+    /// Segments that a start finds by their names alone, so that another file may take the name.
+    pub fn compactable(&self) -> impl Iterator<Item = &Segment> {
+        let sealed = self.segments.list().iter().take_while(|segment| segment.sealed);
+        sealed.filter(|segment| segment.end() <= self.sealed_below || planted(Bug::CompactionOfUnknown))
+    }
+
+    /// Whether the batch at `base` is the last of its producer.
+    pub fn is_last_of_producer(&self, header: &BatchHeader, base: Offset) -> bool {
+        self.producers.is_last(header, base)
     }
 
     /// The watermarks.

@@ -57,6 +57,12 @@ impl Producers {
         }
     }
 
+    /// Whether the batch at `base` is the last that its producer is known to have appended.
+    pub fn is_last(&self, header: &BatchHeader, base: Offset) -> bool {
+        let state = header.producer().and_then(|id| self.states.get(&id));
+        state.and_then(|state| state.batches.last()).is_some_and(|last| last.base_offset == base)
+    }
+
     /// Remembers a batch that was appended at `base_offset`.
     pub fn remember(&mut self, header: &BatchHeader, base_offset: Offset) {
         let Some(id) = header.producer() else { return };

@@ -3,6 +3,7 @@
 //! In: runs that were written, segments that were sealed. Out: which run holds an offset or a time. Never:
 //! reads or writes a file itself; [`recover`] does so once, at start.
 
+pub mod compact;
 mod name;
 pub mod recover;
 
@@ -70,6 +71,12 @@ impl Segments {
         &self.list
     }
 
+    /// The segment that begins with `base`.
+    pub fn get(&self, base: Offset) -> Option<&Segment> {
+        let at = self.list.binary_search_by_key(&base, |segment| segment.name.base).ok()?;
+        self.list.get(at)
+    }
+
     /// The segment that takes the next run.
     pub fn active(&self) -> Option<&Segment> {
         self.list.last().filter(|segment| !segment.sealed)
@@ -125,13 +132,20 @@ impl Segments {
         gone
     }
 
-    /// The run that holds `offset`, or the first behind it, with its segment.
+    /// The run that holds `offset`, or the first behind it, with its segment. Runs of which compaction left nothing
+    /// are passed over.
     pub fn find(&self, offset: Offset) -> Option<(&Segment, RunPlace)> {
         let first = self.list.partition_point(|segment| segment.end() <= offset);
-        self.list.get(first..)?.iter().find_map(|segment| {
-            let run = segment.runs.partition_point(|run| run.end_offset.get() <= offset);
-            segment.runs.get(run).map(|run| (segment, *run))
-        })
+        let mut from = offset;
+        for segment in self.list.get(first..)? {
+            let run = segment.runs.partition_point(|run| run.end_offset.get() <= from);
+            let mut rest = segment.runs.iter().skip(run);
+            if let Some(run) = rest.find(|run| run.bytes.get() > 0) {
+                return Some((segment, *run));
+            }
+            from = from.max(segment.end());
+        }
+        None
     }
 
     /// First offset of the first run that may hold a record at or after a time.
@@ -144,6 +158,19 @@ impl Segments {
     pub fn latest_time(&self) -> Option<(i64, Offset)> {
         let runs = self.list.iter().flat_map(Segment::live_runs);
         runs.map(|run| (run.max_timestamp_ms.get(), run.base_offset.get())).max_by_key(|(time, _)| *time)
+    }
+
+    /// Another file has taken the place of a sealed segment: the same offsets, with fewer records in them.
+    pub fn replace(&mut self, base: Offset, runs: Vec<RunPlace>, position: u64, file: Descriptor) {
+        let Some(segment) = self.list.iter_mut().find(|segment| segment.name.base == base) else { return };
+        let (first, last) = (segment.runs.first(), segment.end());
+        assert!(
+            segment.sealed && first.map(|run| run.base_offset) == runs.first().map(|run| run.base_offset)
+        );
+        assert!(!segment.is_cut(), "a log that was truncated is not compacted");
+        let (name, limit) = (segment.name, segment.limit);
+        *segment = Segment { name, runs, limit, position, sealed: true, file: Some(file) };
+        assert!(segment.end() == last, "a compacted segment ends where it ended");
     }
 
     /// Forgets segments that end at or below `start`; returns their names, for their files to be removed.
@@ -186,6 +213,21 @@ pub fn lay_out(
     max_timestamp_ms: i64,
     batches: &[Bytes],
 ) -> (Bytes, RunPlace, u64) {
+    lay_out_compacted(log, base, leader_epoch, position, offsets, max_timestamp_ms, batches, 0)
+}
+
+/// The same for what compaction left of the batches at `offsets`; 0: it was not compacted.
+#[expect(clippy::too_many_arguments, reason = "each is a field of the run's header")]
+pub fn lay_out_compacted(
+    log: LogId,
+    base: Offset,
+    leader_epoch: i32,
+    position: u64,
+    offsets: std::ops::Range<Offset>,
+    max_timestamp_ms: i64,
+    batches: &[Bytes],
+    compacted_at_s: u32,
+) -> (Bytes, RunPlace, u64) {
     let front = if position == 0 { SEGMENT_HEADER_BYTES } else { 0 };
     let body_bytes: usize = batches.iter().map(Bytes::len).sum();
     let mut bytes: BytesMut = buffer::aligned(front + RUN_HEADER_BYTES + body_bytes);
@@ -197,7 +239,8 @@ pub fn lay_out(
         bytes.extend_from_slice(batch);
     }
     let body = &bytes[front + RUN_HEADER_BYTES..];
-    let header = RunHeader::new(log, offsets, max_timestamp_ms, position + front as u64, body);
+    let header =
+        RunHeader::compacted(log, offsets, max_timestamp_ms, position + front as u64, body, compacted_at_s);
     bytes[front..front + RUN_HEADER_BYTES].copy_from_slice(header.as_bytes());
     buffer::pad(&mut bytes);
     let end = position + bytes.len() as u64;
@@ -231,5 +274,9 @@ pub fn check(run: Bytes, log: LogId, place: &RunPlace) -> Result<Bytes, String> 
         next = end;
         rest = rest.get(header.total_bytes()..).unwrap_or_default();
     }
-    if next == place.end_offset.get() { Ok(body) } else { Err("a batch of the run is missing".to_string()) }
+    if next == place.end_offset.get() || header.is_compacted() {
+        Ok(body)
+    } else {
+        Err("a batch of the run is missing".to_string())
+    }
 }

@@ -30,6 +30,8 @@ pub struct Found {
     pub unfinished: Vec<SegmentName>,
     /// What is not as it was written, and the offsets from which on it may matter.
     pub damage: Vec<(Offset, Damage)>,
+    /// Files that a compaction left unfinished.
+    pub abandoned: Vec<PathBuf>,
 }
 
 /// Finds the segments of the log that `state` describes. What is damaged in them is left out, and named.
@@ -56,8 +58,10 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
         }
         list.push(segment);
     }
+    let abandoned = files.iter().filter(|name| name.ends_with(".compact"));
+    let abandoned = abandoned.map(|name| directory.join(name)).collect();
     let segments = Segments::restore(list, !files.is_empty() || disk.exists(&directory));
-    Ok(Found { segments, unfinished, damage })
+    Ok(Found { segments, unfinished, abandoned, damage })
 }
 
 /// Offsets from `start` to `end` that are in no run.

@@ -16,6 +16,7 @@ use super::room::Wanting;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 
 /// Syncs a checkpoint has in flight at a time.
@@ -118,6 +119,7 @@ impl Shard {
                 });
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
                 let checkpoint = self.checkpoint(sequence, chain);
+                self.logs.values_mut().for_each(Partition::checkpoint_begins);
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {
                     files.clear();
@@ -234,6 +236,7 @@ impl Shard {
             (Phase::SyncingDirectory { sequence }, _) => {
                 self.journal.files().release(sequence);
                 self.counts.checkpoints += 1;
+                self.logs.values_mut().for_each(Partition::checkpoint_counts);
                 self.room.found(Wanting::Checkpoint);
                 return; // idle again
             }

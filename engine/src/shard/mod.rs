@@ -12,10 +12,12 @@
 //! after a failed write nobody knows what the device holds. The next start reads what is really there.
 
 pub(crate) mod checkpoint;
+pub(crate) mod compaction;
 mod held;
 mod read;
 pub mod recover;
 mod replica;
+mod retained;
 #[cfg(test)]
 pub(crate) mod rig;
 mod room;
@@ -31,6 +33,7 @@ use bytes::Bytes;
 
 use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
+use crate::format::run::RunPlace;
 use crate::io::{Completion, Done, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
@@ -41,8 +44,10 @@ use crate::types::{LogId, Now, Offset, Ticket};
 
 use room::Wanting;
 
+pub use compaction::Compaction;
 pub use read::ReadOutcome;
 pub use replica::SealedPlace;
+pub use retained::Retained;
 pub use room::{Need, Shortage};
 pub use truncate::TruncateRefused;
 
@@ -87,9 +92,10 @@ enum Work {
     Read {
         log: LogId,
         name: SegmentName,
-        position: u64,
+        place: RunPlace,
     },
     Checkpoint,
+    Compaction(Box<compaction::Step>),
     /// Asking how much room is left.
     Room,
     /// Removing files that nothing refers to.
@@ -126,6 +132,9 @@ pub struct ShardCounts {
     pub settled_bytes: u64,
     pub settled_runs: u64,
     pub checkpoints: u64,
+    pub compactions: u64,
+    /// Bytes of segments that compaction has given back.
+    pub compacted_bytes: u64,
     pub read_from_memory_bytes: u64,
     pub read_from_device_bytes: u64,
     pub held_bytes: u64,
@@ -143,6 +152,7 @@ pub struct Shard {
     reader: read::Reader,
     checkpointer: checkpoint::Checkpointer,
     room: room::Room,
+    compactor: compaction::Compactor,
     works: HashMap<u64, Work>,
     next_work: u64,
     wanted: Vec<(Token, Op)>,
@@ -155,7 +165,12 @@ pub struct Shard {
 }
 
 impl Shard {
-    fn new(place: ShardPlace, logs: HashMap<LogId, Partition>, journal: Journal) -> Shard {
+    fn new(place: ShardPlace, mut logs: HashMap<LogId, Partition>, journal: Journal) -> Shard {
+        // A start has just made a checkpoint of them.
+        for partition in logs.values_mut() {
+            partition.checkpoint_begins();
+            partition.checkpoint_counts();
+        }
         Shard {
             place,
             logs,
@@ -165,6 +180,7 @@ impl Shard {
             reader: read::Reader::default(),
             checkpointer: checkpoint::Checkpointer::default(),
             room: room::Room::default(),
+            compactor: compaction::Compactor::default(),
             works: HashMap::new(),
             next_work: 0,
             wanted: Vec::new(),
@@ -402,6 +418,7 @@ impl Shard {
         self.reclaim();
         self.drive_checkpoint();
         self.drive_settling();
+        self.drive_compaction(now);
         self.counts.journal = self.journal.counts();
         self.counts.held_bytes = self.held.bytes() as u64;
         self.counts.logs = self.logs.len() as u64;
@@ -414,7 +431,7 @@ impl Shard {
 
     /// When [`Shard::commit`] should be called though nothing else happens.
     pub fn next_deadline_us(&self) -> Option<u64> {
-        self.seal_at_us.into_iter().chain(self.next_room_us()).min()
+        self.seal_at_us.into_iter().chain(self.next_room_us()).chain(self.next_compaction_us()).min()
     }
 
     /// Takes the outcome of an operation of this shard.
@@ -438,9 +455,10 @@ impl Shard {
                 self.fail("write the journal", path, fault);
             }
             (Work::Prepare, result) => self.prepare_step(result),
+            (Work::Compaction(step), result) => self.compaction_step(*step, result),
             (Work::Room, result) => self.looked_for_room(result),
             (Work::Settle(job), result) => self.settle_step(*job, result),
-            (Work::Read { log, name, position }, result) => self.read_step(log, name, position, result),
+            (Work::Read { log, name, place }, result) => self.read_step(log, name, &place, result),
             (Work::Checkpoint, result) => self.checkpoint_step(result),
             (Work::Removal, _) => self.removed(),
         }

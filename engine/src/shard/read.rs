@@ -62,6 +62,8 @@ struct Wanted {
     limit: Offset,
     readers: Vec<Waiting>,
     begun: bool,
+    /// The file is being opened.
+    opening: bool,
 }
 
 /// Runs being read, and runs that were.
@@ -103,6 +105,20 @@ impl Reader {
             }
         }
         self.uncache(|entry| entry.0 == log);
+    }
+
+    /// Takes out whoever waits for a run of the segment that nobody has begun to read.
+    fn take_waiting(&mut self, log: LogId, base: Offset) -> Vec<Waiting> {
+        let of = |wanted: &Wanted| !wanted.begun && wanted.log == log && wanted.name.base == base;
+        let (taken, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.wanted).into_iter().partition(of);
+        self.wanted = rest;
+        taken.into_iter().flat_map(|wanted| wanted.readers).collect()
+    }
+
+    /// Whether somebody is just opening the segment's file.
+    pub(super) fn is_opening(&self, log: LogId, base: Offset) -> bool {
+        self.wanted.iter().any(|wanted| wanted.opening && wanted.log == log && wanted.name.base == base)
     }
 
     /// Forgets what was cached of one segment.
@@ -172,6 +188,10 @@ impl Shard {
         let end = limit.min(durable);
         if let Some(run) = self.reader.cached(log, name, &place) {
             let batches = cut(&run, from..end, bytes_max);
+            if batches.is_empty() && place.end_offset.get() < end {
+                // Compaction left nothing from here to the end of the run.
+                return self.read(log, place.end_offset.get(), bytes_max, ticket);
+            }
             self.counts.read_from_memory_bytes += bytes_of(&batches);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         }
@@ -187,6 +207,7 @@ impl Shard {
                     limit,
                     readers: vec![reader],
                     begun: false,
+                    opening: false,
                 });
                 self.drive_reads();
             }
@@ -217,6 +238,16 @@ impl Shard {
         best.map(|(time, offset)| (time, offset.max(marks.start)))
     }
 
+    /// The segment's file is another one now: whoever waits for a run of it looks for it anew.
+    pub(super) fn segment_replaced(&mut self, log: LogId, base: Offset) {
+        self.reader.forget_segment(log, base.into());
+        for Waiting { from, bytes_max, ticket } in self.reader.take_waiting(log, base) {
+            if let Some(outcome) = self.read(log, from, bytes_max, ticket) {
+                self.events.push_back(ShardEvent::Read { ticket, outcome });
+            }
+        }
+    }
+
     fn drive_reads(&mut self) {
         while self.reader.in_flight < READS_IN_FLIGHT_MAX {
             let Some(wanted) = self.reader.wanted.iter_mut().find(|wanted| !wanted.begun) else { return };
@@ -236,9 +267,14 @@ impl Shard {
                 let length = place.total_bytes();
                 Op::Read { file, position: place.position.get(), buffer: buffer::aligned(length), length }
             }
-            None => Op::Open { path: segment::path(&self.place.directory, log, name), how: Open::Read },
+            None => {
+                let same =
+                    |wanted: &&mut Wanted| wanted.log == log && wanted.name == name && wanted.place == place;
+                self.reader.wanted.iter_mut().filter(same).for_each(|wanted| wanted.opening = true);
+                Op::Open { path: segment::path(&self.place.directory, log, name), how: Open::Read }
+            }
         };
-        self.want(Work::Read { log, name, position: place.position.get() }, op);
+        self.want(Work::Read { log, name, place }, op);
     }
 
     /// A file was opened or a run was read.
@@ -246,31 +282,37 @@ impl Shard {
         &mut self,
         log: LogId,
         name: SegmentName,
-        position: u64,
+        place: &RunPlace,
         result: Result<Done, Fault>,
     ) {
-        let index = self.reader.wanted.iter().position(|wanted| {
-            wanted.log == log && wanted.name == name && wanted.place.position.get() == position
-        });
+        let same = |wanted: &Wanted| wanted.log == log && wanted.name == name && wanted.place == *place;
+        let index = self.reader.wanted.iter().position(|wanted| wanted.begun && same(wanted));
         let Some(index) = index else { unreachable!("a run was read that nobody wanted") };
-        let place = self.reader.wanted[index].place;
+        let place = *place;
+        self.reader.wanted[index].opening = false;
         if let Ok(Done::Opened(file)) = result {
             if let Some(partition) = self.logs.get_mut(&log) {
                 partition.segments.opened(name, file.clone());
             }
             let length = place.total_bytes();
+            let position = place.position.get();
             let op = Op::Read { file, position, buffer: buffer::aligned(length), length };
-            return self.want(Work::Read { log, name, position }, op);
+            return self.want(Work::Read { log, name, place }, op);
         }
         let Some(wanted) = self.reader.wanted.remove(index) else { return };
         self.reader.in_flight -= 1;
         let checked = self.checked_run(&wanted, result);
+        let mut onward = Vec::new();
         let marks = self.marks(log).unwrap_or_default();
         let end = wanted.limit.min(marks.durable);
         for reader in &wanted.readers {
             let outcome = match &checked {
                 Ok(run) => {
                     let batches = cut(run, reader.from..end, reader.bytes_max);
+                    if batches.is_empty() && place.end_offset.get() < end {
+                        onward.push(*reader);
+                        continue;
+                    }
                     ReadOutcome::Data { batches, log_start: marks.start, durable: marks.durable }
                 }
                 // Trimmed meanwhile, and perhaps removed.
@@ -284,6 +326,12 @@ impl Shard {
         if let Ok(run) = checked {
             self.counts.read_from_device_bytes += run.len() as u64;
             self.reader.keep((log, name, place), run, self.place.sizes.run_cache_bytes);
+        }
+        for Waiting { bytes_max, ticket, .. } in onward {
+            // Compaction left nothing from there to the end of the run.
+            if let Some(outcome) = self.read(log, place.end_offset.get(), bytes_max, ticket) {
+                self.events.push_back(ShardEvent::Read { ticket, outcome });
+            }
         }
         self.drive_reads();
     }

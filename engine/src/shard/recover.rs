@@ -288,6 +288,7 @@ impl Recovery<'_> {
                 damage,
             }));
             self.unfinished.extend(found.unfinished.iter().map(|name| segment::path(data, state.id, *name)));
+            self.unfinished.extend(found.abandoned);
             let mut partition = Partition::restore(state.clone());
             partition.segments = found.segments;
             if partition.truncated_in <= sequence {

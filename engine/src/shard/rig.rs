@@ -52,7 +52,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn open(directory: &Path, shards: u16) -> Rig {
-        let Opened { shards, report, lock, .. } = open(&config(directory, shards)).unwrap();
+        Rig::open_with(&config(directory, shards))
+    }
+
+    pub(crate) fn open_with(config: &OpenConfig) -> Rig {
+        let Opened { shards, report, lock, .. } = open(config).unwrap();
         Rig { shards, events: Vec::new(), now: Now::default(), _lock: lock, report }
     }
 

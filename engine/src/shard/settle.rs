@@ -139,7 +139,8 @@ impl Shard {
             return self.settle_with(Job { log, step }, op);
         };
         let Some(file) = active.file.clone() else { unreachable!("an active segment is open") };
-        if active.position >= self.place.sizes.segment_bytes || active.is_cut() {
+        let full = active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
+        if full || active.is_cut() {
             let table = run::seal(log, active.name.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);

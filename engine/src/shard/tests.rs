@@ -506,3 +506,91 @@ fn a_reader_of_what_was_trimmed_meanwhile_is_told_where_the_log_starts() {
     });
     assert!(matches!(outcome, Some(ReadOutcome::OutOfRange { log_start: 1, durable: 1 })), "{outcome:?}");
 }
+
+#[test]
+fn every_byte_on_the_device_has_a_reason_to_be_there() {
+    let scratch = Scratch::new("retained");
+    let mut rig = Rig::open(&scratch.0, 1);
+    rig.shards[0].create(LOG);
+    let value = vec![7; 400_000];
+    for request in 0..20 {
+        rig.append(LOG, &value, request);
+        rig.settle();
+    }
+    let before = rig.shards[0].retained();
+    assert!(before.records_bytes > 4 * 400_000 && before.trimmed_bytes == 0, "{before:?}");
+    assert_eq!(before.records_bytes, rig.shards[0].retained_by(LOG).records_bytes);
+    rig.shards[0].trim(LOG, 6);
+    rig.settle();
+    let after = rig.shards[0].retained();
+    assert!(after.trimmed_bytes >= 4 * 400_000, "{after:?}");
+    assert_eq!(after.records_bytes + after.trimmed_bytes, before.records_bytes);
+    let journal = scratch.0.join("journal/0");
+    let files = std::fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    let filled: u64 = files.filter(|length| *length > 4096).sum();
+    assert_eq!(after.journal_needed_bytes + after.journal_spare_bytes, filled);
+}
+
+fn keyed(rig: &mut Rig, key: &str, value: &[u8], request: u64) {
+    let mut builder = BatchBuilder::new(request as i64);
+    builder.push(request as i64, Some(key.as_bytes()), Some(value), &[]);
+    let ticket = Ticket { owner: 0, request };
+    rig.shards[0].append(LOG, &builder.finish(), ticket).unwrap();
+    rig.settle();
+}
+
+#[test]
+fn compaction_keeps_the_last_record_of_each_key_at_its_offset_and_gives_the_room_back() {
+    let scratch = Scratch::new("compaction");
+    let sizes = Sizes { run_bytes: 64 << 10, segment_bytes: 256 << 10, ..Sizes::default() };
+    let open = || {
+        let mut config = super::rig::config(&scratch.0, 1);
+        config.sizes = sizes;
+        Rig::open_with(&config)
+    };
+    let mut rig = open();
+    rig.shards[0].create(LOG);
+    let mut last = std::collections::BTreeMap::new();
+    for request in 0..600 {
+        let key = format!("key {}", request % 7);
+        keyed(&mut rig, &key, &vec![request as u8; 20_000], request);
+        last.insert(key, (request, request as u8));
+    }
+    // What is still being filled, and what no checkpoint knows to be sealed, stays as it is.
+    drop(rig);
+    let mut rig = open();
+    let before = rig.shards[0].retained().records_bytes;
+    let rules = Compaction {
+        dirty_ratio_min: 0.5,
+        lag_ms_min: 0,
+        lag_ms_max: u64::MAX,
+        deletions_kept_ms: 0,
+        codecs: crate::segment::compact::Codecs::NONE,
+    };
+    assert!(rig.shards[0].compact(LOG, rules, rig.now));
+    while rig.shards[0].is_compacting() {
+        rig.settle();
+    }
+    let after = rig.shards[0].retained().records_bytes;
+    assert!(after * 4 < before, "{before} bytes before, {after} after");
+    assert!(!rig.shards[0].compact(LOG, rules, rig.now), "nothing is left to compact");
+    let expect = |rig: &mut Rig| {
+        let found = rig.read_all(LOG, 0);
+        for record in last.values() {
+            assert!(found.contains(record), "{record:?} is gone");
+        }
+        assert!(found.len() < 40 && found.is_sorted(), "{} records are left", found.len());
+        // From any offset on, also one that is not there any more.
+        for from in [1, 100, 300] {
+            let rest: Vec<_> = found.iter().copied().filter(|(offset, _)| *offset >= from).collect();
+            assert_eq!(rig.read_all(LOG, from), rest);
+        }
+    };
+    expect(&mut rig);
+    keyed(&mut rig, "new", b"n", 700);
+    drop(rig);
+    let report = crate::verify::verify_on(&Disk::Machine, &scratch.0).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings.first());
+    let mut rig = open();
+    expect(&mut rig);
+}

@@ -31,6 +31,8 @@ pub enum TruncateRefused {
     InsideBatch,
     /// Another truncation of the log is under way.
     Truncating,
+    /// Segments of the log are being written anew.
+    Compacting,
     /// The shard has failed.
     Failed,
 }
@@ -48,6 +50,9 @@ impl Shard {
         let marks = partition.marks();
         if partition.truncation.is_some() {
             return Err(TruncateRefused::Truncating);
+        }
+        if self.compactor.is_busy_with(log) {
+            return Err(TruncateRefused::Compacting);
         }
         if end < marks.start || end > marks.end {
             return Err(TruncateRefused::OutOfRange { start: marks.start, end: marks.end });

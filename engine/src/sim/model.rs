@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::format::batch::{self, BatchHeader};
+use crate::format::record::{self, Record};
 use crate::partition::Watermarks;
 use crate::types::{LogId, Offset};
 
@@ -54,6 +55,8 @@ pub struct Log {
     pub start: Offset,
     pub end: Offset,
     pub batches: BTreeMap<Offset, Appended>,
+    /// Where each key was appended last.
+    pub keys: BTreeMap<Bytes, Offset>,
     pub producers: BTreeMap<i64, Producer>,
 }
 
@@ -78,12 +81,47 @@ impl Log {
     fn append(&mut self, appended: &Appended) {
         self.end = appended.end;
         self.batches.insert(appended.base, appended.clone());
+        for record in records(&appended.bytes) {
+            if let Some(key) = record.key {
+                self.keys.insert(key, appended.base + u64::from(record.offset_delta));
+            }
+        }
         if let Some((id, _)) = appended.producer {
             let last = &mut self.producers.entry(id).or_default().last;
             last.push(appended.clone());
             if last.len() > KNOWN_BATCHES {
                 last.remove(0);
             }
+        }
+    }
+
+    /// Whether compaction may have dropped the record.
+    fn may_lose(&self, base: Offset, record: &Record, deletions_go: bool) -> bool {
+        let Some(key) = &record.key else { return false };
+        let superseded = self.keys.get(key).is_some_and(|last| *last > base + u64::from(record.offset_delta));
+        superseded || (deletions_go && record.value.is_none())
+    }
+
+    /// Checks what compaction left of a batch.
+    fn check_left(&self, expected: &Appended, bytes: &Bytes, deletions_go: bool) -> Result<(), String> {
+        let left = *batch::check(bytes).map_err(|error| error.to_string())?;
+        let was = *batch::check(&expected.bytes).map_err(|error| error.to_string())?;
+        let kept_fields = |of: &BatchHeader| {
+            (of.last_offset_delta, of.producer_id, of.producer_epoch, of.base_sequence, of.base_timestamp)
+        };
+        if kept_fields(&left) != kept_fields(&was) || left.leader_epoch.get() != 0 {
+            return Err("compaction changed what it must not".to_string());
+        }
+        let mut found = records(bytes).peekable();
+        for record in records(&expected.bytes) {
+            if found.next_if_eq(&record).is_none() && !self.may_lose(expected.base, &record, deletions_go) {
+                let offset = expected.base + u64::from(record.offset_delta);
+                return Err(format!("the record at {offset} is gone though no later one has its key"));
+            }
+        }
+        match found.next() {
+            Some(stranger) => Err(format!("a record is served that was not appended: {stranger:?}")),
+            None => Ok(()),
         }
     }
 
@@ -122,6 +160,14 @@ pub struct Model {
     /// As they are when every change takes effect.
     pub logs: BTreeMap<LogId, Log>,
     pub histories: Vec<History>,
+    /// Logs are compacted; whether records that delete their key may go.
+    pub compacted: Option<bool>,
+}
+
+/// The records of an uncompressed batch.
+fn records(batch: &Bytes) -> impl Iterator<Item = Record> {
+    let mut rest = batch.slice(batch::HEADER_BYTES.min(batch.len())..);
+    std::iter::from_fn(move || record::take(&mut rest).ok())
 }
 
 fn apply(logs: &mut BTreeMap<LogId, Log>, change: &Change) {
@@ -236,6 +282,10 @@ impl Model {
     /// Checks batches that were read at `from`; returns the offset behind them.
     pub fn check_read(&self, log: LogId, from: Offset, batches: &[Bytes]) -> Result<Offset, String> {
         let Some(known) = self.logs.get(&log) else { return Ok(from) };
+        if let Some(deletions_go) = self.compacted {
+            return check_compacted(known, from, batches, deletions_go)
+                .map_err(|what| format!("{log:?}: {what}"));
+        }
         let mut next = from;
         for (index, (header, bytes)) in batches.iter().cloned().flat_map(batch::split).enumerate() {
             let base = header.base_offset.get() as Offset;
@@ -313,6 +363,41 @@ fn recovered_shard(
         }
     }
     Ok(())
+}
+
+/// The same where compaction may have dropped batches and records.
+fn check_compacted(
+    known: &Log,
+    from: Offset,
+    batches: &[Bytes],
+    deletions_go: bool,
+) -> Result<Offset, String> {
+    let mut next = from;
+    for (header, bytes) in batches.iter().cloned().flat_map(batch::split) {
+        let base = header.base_offset.get() as Offset;
+        let Some(expected) = known.batches.get(&base).filter(|expected| expected.end > next) else {
+            return Err(format!("a batch is served at {base} where none was appended ({next})"));
+        };
+        let before = known.batches.range(..base).rev().take_while(|(_, appended)| appended.end > next);
+        for (_, gone) in before {
+            let needed = records(&gone.bytes).find(|record| {
+                gone.base + u64::from(record.offset_delta) >= next
+                    && !known.may_lose(gone.base, record, deletions_go)
+            });
+            if let Some(record) = needed {
+                let offset = gone.base + u64::from(record.offset_delta);
+                return Err(format!("the record at {offset} is gone though no later one has its key"));
+            }
+        }
+        match same(&header, &bytes, expected) {
+            Ok(()) => {}
+            Err(_) => {
+                known.check_left(expected, &bytes, deletions_go).map_err(|what| format!("{base}: {what}"))?
+            }
+        }
+        next = expected.end;
+    }
+    Ok(next)
 }
 
 /// Whether the bytes are those that were appended, but for the stamp.

@@ -11,7 +11,8 @@ use super::world::{Expected, World};
 use crate::format::batch::{BatchHeader, CRC_START, CheckedBatch};
 use crate::format::crc::crc32c;
 use crate::format::record::BatchBuilder;
-use crate::shard::{Refused, TruncateRefused};
+use crate::segment::compact::Codecs;
+use crate::shard::{Compaction, Refused, TruncateRefused};
 use crate::types::{LogId, Offset, Ticket};
 
 const LOGS_MAX: usize = 5;
@@ -37,6 +38,7 @@ fn with_producer(batch: &CheckedBatch, producer: i64, sequence: i32) -> CheckedB
 impl World {
     /// One step.
     pub(super) fn step(&mut self) -> Result<(), String> {
+        self.compact();
         if self.prng.percent(self.trims) {
             self.trim();
         }
@@ -72,11 +74,49 @@ impl World {
             _ => self.prng.below(6000),
         };
         let value = self.prng.bytes(length as usize);
+        if let Some(keyed) = self.keyed(&value, timestamp_ms) {
+            return keyed.finish();
+        }
         builder.push(timestamp_ms, None, Some(&value), &[]);
         for _ in 0..self.prng.below(4) {
             builder.push(timestamp_ms, None, Some(b"and more"), &[]);
         }
         builder.finish()
+    }
+
+    /// In some worlds, now and then: has a log compacted.
+    fn compact(&mut self) {
+        let Some(prng) = &mut self.compactions else { return };
+        let (chance, choice) = (prng.percent(30), prng.number());
+        let logs: Vec<LogId> = self.model.logs.keys().copied().collect();
+        let Some(log) = logs.get(choice as usize % logs.len().max(1)).copied().filter(|_| chance) else {
+            return;
+        };
+        let deletions_go = self.model.compacted == Some(true);
+        let rules = Compaction {
+            dirty_ratio_min: 0.1,
+            lag_ms_min: 0,
+            lag_ms_max: u64::MAX,
+            deletions_kept_ms: if deletions_go { 0 } else { u64::MAX },
+            codecs: Codecs::NONE,
+        };
+        let (shard, now) = (self.shard_of(log), self.clock.now());
+        if self.shards[shard].compact(log, rules, now) {
+            self.compactions_begun += 1;
+        }
+    }
+
+    /// Records with few keys, some without one, some that delete theirs.
+    fn keyed(&mut self, value: &[u8], timestamp_ms: i64) -> Option<BatchBuilder> {
+        let prng = self.compactions.as_mut()?;
+        let mut builder = BatchBuilder::new(timestamp_ms);
+        for part in value.chunks(value.len().div_ceil(3).max(1)).chain([&b"the last"[..]]) {
+            let key = [b'a' + prng.below(7) as u8];
+            let (keyless, deletes) = (prng.percent(10), prng.percent(15));
+            let value = (!deletes).then_some(part);
+            builder.push(timestamp_ms, (!keyless).then_some(&key[..]), value, &[]);
+        }
+        Some(builder)
     }
 
     fn append(&mut self) -> Result<(), String> {
@@ -242,6 +282,7 @@ impl World {
             }
             Err(TruncateRefused::Failed) if self.failed[shard] => Ok(()),
             Err(TruncateRefused::Truncating) if under_way => Ok(()),
+            Err(TruncateRefused::Compacting) if self.shards[shard].is_compacting() => Ok(()),
             Err(TruncateRefused::Committed(found)) if found == committed && place < committed => Ok(()),
             Err(refused) => Err(format!("{log:?} is not truncated to {place}: {refused:?}")),
         }

@@ -25,6 +25,9 @@ const TURNS_MAX: usize = 20_000;
 /// Worlds in which room runs short now and then, whatever else happens in them.
 const SHORT_OF_ROOM_PERCENT: u64 = 15;
 
+/// Worlds in which records have keys and logs are compacted.
+const COMPACTED_PERCENT: u64 = 15;
+
 /// What a seed came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -78,6 +81,9 @@ pub struct World {
     pub(super) faults: u64,
     /// Decides when room runs short, in the worlds where it does.
     pub(super) shortages: Option<Prng>,
+    /// Decides about keys and when logs are compacted, in the worlds where they are.
+    pub(super) compactions: Option<Prng>,
+    pub(super) compactions_begun: u64,
     config: OpenConfig,
     trace: Trace,
     summary: Summary,
@@ -93,6 +99,8 @@ impl World {
         let disk = SimulatedDisk::default();
         let mut chance = Prng::new(!seed);
         let mut shortages = chance.percent(SHORT_OF_ROOM_PERCENT).then_some(chance);
+        let mut chance = Prng::new(seed.rotate_left(32));
+        let compactions = chance.percent(COMPACTED_PERCENT).then_some(chance);
         let free_bytes_min = shortages.as_mut().map_or(0, |prng| prng.one_of(&[0, 1]));
         let config = OpenConfig {
             directory: PathBuf::from("data"),
@@ -110,6 +118,7 @@ impl World {
                 segment_bytes: prng.one_of(&[12 << 10, 24 << 10, 64 << 10]),
                 run_cache_bytes: 8 << 10,
                 free_bytes_min,
+                compaction_step_us: 100,
             },
         };
         let mut world = World {
@@ -131,11 +140,14 @@ impl World {
             at_rest: false,
             faults: 0,
             shortages,
+            compactions,
+            compactions_begun: 0,
             config,
             trace: Trace::new(),
             summary: Summary::default(),
         };
         world.kind = world.choose_kind();
+        world.model.compacted = world.compactions.as_mut().map(|prng| prng.percent(50));
         world.trims = world.prng.one_of(&[0, 0, 30]);
         world
     }

@@ -214,15 +214,17 @@ impl Segment<'_> {
                 let last = next.saturating_add(shape.offsets_count()).min(end);
                 self.damage(position, Some(next..last), error.to_string());
             }
-            if base != next || batch_end.is_none() {
+            let belongs = if header.is_compacted() { base >= next } else { base == next };
+            if !belongs || batch_end.is_none() {
                 let what = format!("the batch says it is at offset {base}, which does not belong here");
                 self.damage(position, Some(next..end), what);
             }
+            next = if header.is_compacted() { base } else { next };
             next = next.saturating_add(shape.offsets_count());
             max_timestamp_ms = max_timestamp_ms.max(shape.max_timestamp.get());
             at += shape.total_bytes();
         }
-        if next < end {
+        if next < end && !header.is_compacted() {
             let what = "batches of the run are missing";
             self.damage(start + body.len() as u64, Some(next..end), what);
         }

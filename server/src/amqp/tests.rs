@@ -38,6 +38,7 @@ struct Client {
     input: BytesMut,
     requests: Vec<Request>,
     output: Output,
+    short_of_room: bool,
 }
 
 /// A frame the session wrote.
@@ -82,6 +83,7 @@ impl Client {
             input: BytesMut::new(),
             requests: Vec::new(),
             output: Output::default(),
+            short_of_room: false,
         }
     }
 
@@ -101,7 +103,7 @@ impl Client {
 
     fn call(&mut self, call: impl FnOnce(&mut Session, &mut BytesMut, &mut Context<'_>)) {
         let mut cx = Context {
-            short_of_room: false,
+            short_of_room: self.short_of_room,
             now: self.now,
             session: ME,
             catalog: &self.catalog,
@@ -204,6 +206,7 @@ fn start_ok(response: &'static [u8], capable: bool) -> Method {
     let mut capabilities = TableBuilder::new();
     capabilities.put("authentication_failure_close", Value::Bool(capable));
     capabilities.put("consumer_cancel_notify", Value::Bool(capable));
+    capabilities.put("connection.blocked", Value::Bool(capable));
     let mut properties = TableBuilder::new();
     properties.put("capabilities", Value::Table(capabilities.fields()));
     Method::ConnectionStartOk {

@@ -1,7 +1,8 @@
-//! Takes the compression off the records of a batch, for whoever must look at single records.
+//! Takes the compression off the records of a batch, for whoever must look at single records, and puts it on those that
+//! compaction left of one.
 //!
 //! In: one sound batch. Out: its records section as plain bytes, shared with the batch where it was never
-//! compressed. Never: compresses, changes a batch, or lets a few bytes from outside grow beyond a limit.
+//! compressed; or plain bytes compressed. Never: changes a batch, or lets a few bytes from outside grow beyond a limit.
 //!
 //! | codec | form |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | 4 | Zstandard frames (RFC 8878), possibly several |
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use ringmain_engine::format::batch::{self, BatchError, CODEC_MASK, HEADER_BYTES};
@@ -25,6 +26,8 @@ const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;
 /// Begins a stream of snappy-java; two version numbers of four bytes follow.
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
+/// Bytes of plain records in one of its blocks; its own default.
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
 
 const GZIP: i16 = 1;
 const SNAPPY: i16 = 2;
@@ -62,6 +65,39 @@ impl std::error::Error for CompressionError {}
 /// The records of `batch`, which begins with its header, without compression.
 pub fn records_of(batch: &Bytes) -> Result<Bytes, CompressionError> {
     records_within(batch, RECORDS_BYTES_MAX)
+}
+
+/// Plain records compressed with a codec, in the form that clients of every language read. `None`: no such codec, or
+/// it failed.
+pub fn compressed(codec: i16, records: &[u8]) -> Option<Vec<u8>> {
+    match codec {
+        GZIP => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(records).ok()?;
+            encoder.finish().ok()
+        }
+        SNAPPY => {
+            // Framed as by snappy-java: Java's clients read nothing else.
+            let mut out = XERIAL_MAGIC.to_vec();
+            out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+            for block in records.chunks(XERIAL_BLOCK_BYTES) {
+                let block = snap::raw::Encoder::new().compress_vec(block).ok()?;
+                out.extend_from_slice(&u32::try_from(block.len()).ok()?.to_be_bytes());
+                out.extend_from_slice(&block);
+            }
+            Some(out)
+        }
+        LZ4 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(records).ok()?;
+            encoder.finish().ok()
+        }
+        ZSTD => {
+            let level = ruzstd::encoding::CompressionLevel::Fastest;
+            Some(ruzstd::encoding::compress_to_vec(records, level))
+        }
+        _ => None,
+    }
 }
 
 fn records_within(batch: &Bytes, bytes_max: usize) -> Result<Bytes, CompressionError> {

@@ -27,10 +27,14 @@ pub struct Metrics {
     pub appended: Appended,
     pub journal: Journal,
     pub settled_bytes: u64,
+    /// Logs compacted, and bytes of segments that this gave back.
+    pub compactions: u64,
+    pub compacted_bytes: u64,
     /// 1 while new records are refused for want of room; bytes that were left when it was looked last; batches refused.
     pub short_of_room: u64,
     pub free_bytes: u64,
     pub refused_for_room: u64,
+    pub retained: RetainedBytes,
     pub read_bytes_memory: u64,
     pub read_bytes_device: u64,
     pub logs: u64,
@@ -67,6 +71,23 @@ pub struct Journal {
     /// As written, with headers and padding.
     pub bytes: u64,
     pub write: Histogram,
+}
+
+/// Bytes on the device, by why they are still there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetainedBytes {
+    /// Within the retention of their topic.
+    pub topic_records: u64,
+    /// Of a queue: not settled, or in one run with one that is not.
+    pub queue_unsettled: u64,
+    /// The catalog, groups' offsets, settlements.
+    pub own_state: u64,
+    /// Below the start of their log, but in one segment with records that are not.
+    pub trimmed_in_segment: u64,
+    /// In journal files that no checkpoint covers yet.
+    pub journal_needed: u64,
+    /// Journal files kept to be written again.
+    pub journal_spare: u64,
 }
 
 /// What the queues of the core hold and did.
@@ -247,6 +268,28 @@ pub static FAMILIES: &[Family] = &[
         Kind::Whole,
         |of| of.short_of_room,
     ),
+    number("ringmain_compactions_total", "Logs compacted.", Kind::Counter, |of| of.compactions),
+    number("ringmain_compacted_bytes_total", "Bytes given back by compaction.", Kind::Counter, |of| {
+        of.compacted_bytes
+    }),
+    Family {
+        name: "ringmain_retained_bytes",
+        help: "Bytes on the device, by why they are still there.",
+        kind: Kind::Gauge,
+        source: Source::Labelled {
+            label: "reason",
+            values: |of| {
+                vec![
+                    ("topic_records", of.retained.topic_records),
+                    ("queue_unsettled", of.retained.queue_unsettled),
+                    ("own_state", of.retained.own_state),
+                    ("trimmed_in_segment", of.retained.trimmed_in_segment),
+                    ("journal_needed", of.retained.journal_needed),
+                    ("journal_spare", of.retained.journal_spare),
+                ]
+            },
+        },
+    },
     number("ringmain_refused_for_room_total", "Batches refused for want of room.", Kind::Counter, |of| {
         of.refused_for_room
     }),

@@ -11,6 +11,7 @@
 pub mod authority;
 pub mod catalog;
 pub mod change;
+pub mod cleaning;
 pub mod command;
 pub mod compression;
 pub mod context;
@@ -78,6 +79,8 @@ pub struct Broker {
     queues: queues::Queues,
     watches: logs::Watches,
     retention: retention::Retention,
+    /// The log that was compacted last; the others come first.
+    compacted_last: LogId,
     rooms: room::Rooms,
     topology: topology::Topology,
     state_logs: state_log::StateLogs,
@@ -138,6 +141,7 @@ impl Broker {
             queues: queues::Queues::default(),
             watches: logs::Watches::default(),
             retention: retention::Retention::default(),
+            compacted_last: LogId(0),
             rooms: room::Rooms::new(settings.cores),
             topology: topology::Topology::new(core, settings.cores, &catalog),
             state_logs: state_log::StateLogs::default(),
@@ -223,6 +227,7 @@ impl Broker {
                     self.answer(SessionId::unpack(ticket.owner), ticket.request, Event::Read(result));
                 }
                 ShardEvent::Advanced { log } => self.advanced(log),
+                ShardEvent::Truncated { .. } => unreachable!("a broker truncates nothing"),
                 ShardEvent::Failed { what } => self.log_lines.push(format!("this core has failed: {what}")),
             }
         }
@@ -290,6 +295,7 @@ impl Broker {
 
     fn status(&mut self) -> CoreStatus {
         let counts = self.shard.counts();
+        let retained = self.retained_bytes();
         let queues = self.queues.counts(self.metrics.queues.deliveries);
         let metrics = &mut self.metrics;
         metrics.appended.batches = counts.appended_batches;
@@ -298,6 +304,8 @@ impl Broker {
         metrics.journal.frames = counts.journal.frames;
         metrics.journal.bytes = counts.journal.bytes;
         metrics.settled_bytes = counts.settled_bytes;
+        metrics.compactions = counts.compactions;
+        metrics.compacted_bytes = counts.compacted_bytes;
         metrics.read_bytes_memory = counts.read_from_memory_bytes;
         metrics.read_bytes_device = counts.read_from_device_bytes;
         metrics.logs = counts.logs;
@@ -305,6 +313,7 @@ impl Broker {
         metrics.queues = queues;
         metrics.queues_count = self.catalog.topics().filter(|topic| topic.queue.is_some()).count() as u64;
         metrics.topics_count = self.catalog.topics().count() as u64 - metrics.queues_count;
+        metrics.retained = retained;
         metrics.short_of_room = u64::from(self.shard.shortage().is_some());
         metrics.free_bytes = self.shard.free_bytes().unwrap_or_default();
         CoreStatus {

@@ -1,4 +1,4 @@
-//! Retention: topics that keep their records for a time, or up to a size.
+//! Retention: topics that keep their records for a time, or up to a size; and when to look after compacted ones.
 //!
 //! In: the settings `retention.ms` and `retention.bytes` of each topic, the time. Out: trims of the logs of this
 //! core, as often as [`LOOK_EVERY_US`] while any topic asks for it. Never: touches a queue, whose settlements
@@ -9,11 +9,14 @@ use std::collections::BTreeMap;
 use ringmain_engine::partition::Keep;
 use ringmain_engine::types::Now;
 
-use super::Broker;
 use super::catalog::{Topic, shard_of};
+use super::metrics::RetainedBytes;
+use super::{Broker, cleaning};
 
 /// How often logs are looked at.
 const LOOK_EVERY_US: u64 = 10_000_000;
+/// The same while one of them is being compacted, so that the next one follows soon.
+const LOOK_WHILE_COMPACTING_US: u64 = 1_000_000;
 
 /// When to look next; `None`: no topic asks for it.
 #[derive(Debug, Default)]
@@ -30,6 +33,9 @@ impl Retention {
 
 /// What a topic with these settings keeps; `None`: everything.
 fn keep_of(configs: &BTreeMap<String, String>, now: Now) -> Option<Keep> {
+    if !cleaning::is_deleted(configs) {
+        return None;
+    }
     // -1, or no such setting: no bound.
     let bound = |name: &str| configs.get(name)?.parse::<u64>().ok();
     let since_ms = bound("retention.ms").map(|age_ms| now.wall_ms.saturating_sub_unsigned(age_ms));
@@ -37,14 +43,41 @@ fn keep_of(configs: &BTreeMap<String, String>, now: Now) -> Option<Keep> {
     (since_ms.is_some() || bytes_max.is_some()).then_some(Keep { since_ms, bytes_max })
 }
 
+fn is_cleaned(topic: &Topic) -> bool {
+    is_bounded(topic) || (topic.queue.is_none() && cleaning::is_compacted(&topic.configs))
+}
+
 fn is_bounded(topic: &Topic) -> bool {
     topic.queue.as_ref().is_none_or(|queue| queue.stream) && keep_of(&topic.configs, Now::default()).is_some()
 }
 
 impl Broker {
+    /// Why each byte of this core's logs is still on the device.
+    pub(super) fn retained_bytes(&self) -> RetainedBytes {
+        let all = self.shard.retained();
+        let (mut topic_records, mut queue_unsettled) = (0, 0);
+        for topic in self.catalog.topics() {
+            let mine =
+                topic.partitions.iter().filter(|log| shard_of(**log, self.settings.cores) == self.core);
+            let bytes: u64 = mine.map(|log| self.shard.retained_by(*log).records_bytes).sum();
+            match topic.queue.as_ref().is_none_or(|queue| queue.stream) {
+                true => topic_records += bytes,
+                false => queue_unsettled += bytes,
+            }
+        }
+        RetainedBytes {
+            topic_records,
+            queue_unsettled,
+            own_state: all.records_bytes.saturating_sub(topic_records + queue_unsettled),
+            trimmed_in_segment: all.trimmed_bytes,
+            journal_needed: all.journal_needed_bytes,
+            journal_spare: all.journal_spare_bytes,
+        }
+    }
+
     /// A topic was made or its settings changed: it may be the first that asks for retention.
     pub(super) fn note_retention(&mut self, topic: &Topic) {
-        if is_bounded(topic) && self.retention.look_at_us.is_none() {
+        if is_cleaned(topic) && self.retention.look_at_us.is_none() {
             self.retention.look_at_us = Some(self.now.monotonic_us + LOOK_EVERY_US);
         }
     }
@@ -63,7 +96,10 @@ impl Broker {
                 self.shard.trim_to_fit(*log, keep);
             }
         }
-        self.retention.look_at_us = any.then_some(now.monotonic_us + LOOK_EVERY_US);
+        self.compact_next(now);
+        any |= self.catalog.topics().any(is_cleaned);
+        let every_us = if self.shard.is_compacting() { LOOK_WHILE_COMPACTING_US } else { LOOK_EVERY_US };
+        self.retention.look_at_us = any.then_some(now.monotonic_us + every_us);
     }
 }
 
@@ -81,6 +117,7 @@ mod tests {
         assert_eq!(keep(&[]), None);
         assert_eq!(keep(&[("retention.ms", "-1"), ("retention.bytes", "-1")]), None);
         assert_eq!(keep(&[("retention.ms", "1000")]), Some(Keep { since_ms: Some(9000), bytes_max: None }));
+        assert_eq!(keep(&[("cleanup.policy", "compact"), ("retention.ms", "1000")]), None);
         let both = keep(&[("retention.ms", "99999"), ("retention.bytes", "5")]);
         assert_eq!(both, Some(Keep { since_ms: Some(-89_999), bytes_max: Some(5) }));
     }

@@ -42,6 +42,8 @@ enum Rule {
     Switch,
     /// Only `false` so far.
     OnlyFalse,
+    /// One of these.
+    OneOf(&'static [&'static str]),
     /// One of the first, of which only the default is implemented.
     OnlyDefaultOf(&'static [&'static str]),
     /// Only empty.
@@ -51,13 +53,15 @@ enum Rule {
 const LONG_MAX: &str = "9223372036854775807";
 const INT_MAX: i64 = i32::MAX as i64;
 
+/// Name of the setting that says whether old records go, superseded ones, or both.
+pub const CLEANUP_POLICY: &str = "cleanup.policy";
 /// Name of the setting that [`message_bytes_max`] reads.
 pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// Every setting, by name.
 #[rustfmt::skip]
 pub static TOPIC_CONFIGS: &[TopicConfig] = &[
-    row("cleanup.policy", "log.cleanup.policy", "delete", ConfigKind::List, Rule::OnlyDefaultOf(&["delete", "compact", "compact,delete", "delete,compact"])),
+    row(CLEANUP_POLICY, "log.cleanup.policy", "delete", ConfigKind::List, Rule::OneOf(&["delete", "compact", "compact,delete", "delete,compact"])),
     row("compression.gzip.level", "compression.gzip.level", "-1", ConfigKind::Int, Rule::Number(-1, 9)),
     row("compression.lz4.level", "compression.lz4.level", "9", ConfigKind::Int, Rule::Number(1, 17)),
     row("compression.type", "compression.type", "producer", ConfigKind::Text, Rule::OnlyDefaultOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])),
@@ -120,14 +124,16 @@ impl TopicConfig {
             }
             Rule::Fraction => value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
             Rule::Switch | Rule::OnlyFalse => value == "true" || value == "false",
-            Rule::OnlyDefaultOf(known) => known.contains(&value.replace(' ', "").as_str()),
+            Rule::OneOf(known) | Rule::OnlyDefaultOf(known) => {
+                known.contains(&value.replace(' ', "").as_str())
+            }
             Rule::Empty => true,
         };
         if !sound {
             return Err(format!("Invalid value {value:?} for configuration {name}"));
         }
         match self.rule {
-            Rule::Number(..) | Rule::Fraction | Rule::Switch => Ok(()),
+            Rule::Number(..) | Rule::Fraction | Rule::Switch | Rule::OneOf(_) => Ok(()),
             _ if value == self.default => Ok(()),
             _ => Err(format!(
                 "Configuration {name}={value} is not implemented by this server; it must be {:?} or left out",
@@ -164,6 +170,13 @@ pub fn merged(
         };
     }
     merged
+}
+
+/// The number that holds for a topic with these settings: what it was given, or the default. The name must be that of a
+/// number.
+pub fn number<T: std::str::FromStr + Default>(configs: &BTreeMap<String, String>, name: &str) -> T {
+    let given = configs.get(name).and_then(|value| value.parse().ok());
+    given.or_else(|| named(name)?.default.parse().ok()).unwrap_or_default()
 }
 
 /// Largest batch a topic with these settings takes.
@@ -208,8 +221,6 @@ mod tests {
     #[test]
     fn what_is_not_implemented_is_refused() {
         for (name, value) in [
-            ("cleanup.policy", "compact"),
-            ("cleanup.policy", "compact, delete"),
             ("compression.type", "zstd"),
             ("message.timestamp.type", "LogAppendTime"),
             ("min.insync.replicas", "2"),
@@ -223,6 +234,7 @@ mod tests {
             assert!(checked(name, value).unwrap_err().starts_with("Invalid value"), "{name}={value}");
         }
         assert_eq!(checked("retention.ms", "1000"), Ok(()));
+        assert_eq!(checked("cleanup.policy", "compact, delete"), Ok(()));
         assert_eq!(checked("retention.bytes", "1"), Ok(()));
         assert_eq!(checked("retention", "1").unwrap_err(), "Unknown topic config name: retention");
         assert!(checked(MAX_MESSAGE_BYTES, "99999999").is_err());

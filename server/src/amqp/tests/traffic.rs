@@ -105,6 +105,61 @@ fn publishes_of_one_call_are_one_batch_and_one_confirm() {
 }
 
 #[test]
+fn a_publisher_is_held_while_there_is_no_room_and_goes_on_where_it_stopped() {
+    let mut client = Client::open();
+    client.send(1, Method::ConfirmSelect { nowait: true });
+    client.short_of_room = true;
+    let mut bytes = BytesMut::new();
+    frame::put_method(
+        1,
+        &Method::BasicQos { prefetch_size: 0, prefetch_count: 5, global: false },
+        &mut bytes,
+    );
+    publish(1, "jobs", b"one", &mut bytes);
+    client.bytes(&bytes);
+    let blocked = Method::ConnectionBlocked { reason: "low on disk".into() };
+    assert_eq!(client.heard(), [Heard::Method(1, Method::BasicQosOk {}), Heard::Method(0, blocked)]);
+    assert!(client.asked().is_empty() && !client.session.wants_input());
+    // Silent for long: its signs of life are not read.
+    client.now.monotonic_us += 60_000_000;
+    client.call(|session, _, cx| session.on_time(cx));
+    assert_eq!(client.heard(), [Heard::Heartbeat]);
+    client.short_of_room = false;
+    client.call(|session, _, cx| session.on_time(cx));
+    assert_eq!(client.heard(), [Heard::Method(0, Method::ConnectionUnblocked {})]);
+    assert!(client.session.wants_input());
+    client.bytes(&[]);
+    let (ticket, command) = client.asked_once();
+    assert!(matches!(command, Command::Append { log: JOBS, .. }), "{command:?}");
+    client.answer(ticket, appended());
+    assert_eq!(client.heard(), [Heard::Method(1, Method::BasicAck { delivery_tag: 1, multiple: false })]);
+}
+
+#[test]
+fn a_publish_refused_for_room_is_nacked_or_ends_the_connection_that_does_not_confirm() {
+    for confirms in [true, false] {
+        let mut client = Client::open();
+        if confirms {
+            client.send(1, Method::ConfirmSelect { nowait: true });
+        }
+        let mut bytes = BytesMut::new();
+        publish(1, "jobs", b"one", &mut bytes);
+        client.bytes(&bytes);
+        let (ticket, _) = client.asked_once();
+        client.answer(ticket, Event::Appended(Err(AppendError::NoSpace)));
+        let heard = client.heard();
+        let nack = Method::BasicNack { delivery_tag: 1, multiple: false, requeue: false };
+        match confirms {
+            true => assert_eq!(heard, [Heard::Method(1, nack)]),
+            false => assert!(
+                matches!(&heard[..], [Heard::Method(0, Method::ConnectionClose { reply_code: 506, .. })]),
+                "{heard:?}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn a_message_nobody_gets_is_returned_before_it_is_confirmed() {
     let mut client = Client::open();
     client.send(1, Method::ConfirmSelect { nowait: true });

@@ -103,7 +103,7 @@ pub fn take_frame(input: &mut BytesMut, frame_max: u32) -> Result<Option<Frame>,
 /// Whether the frame at the front is a `basic.publish`; its first bytes say so.
 pub fn begins_publish(input: &[u8]) -> bool {
     const PUBLISH: [u8; 4] = [0, 60, 0, 40];
-    input.first() == Some(&(Kind::Method as u8)) && input.get(HEAD_BYTES..HEAD_BYTES + 4) == Some(&PUBLISH)
+    input.first() == Some(&Kind::Method.number()) && input.get(HEAD_BYTES..HEAD_BYTES + 4) == Some(&PUBLISH)
 }
 
 /// How many bytes the frame at the front needs in total, checked against the limit; 0 if that is not known, or if

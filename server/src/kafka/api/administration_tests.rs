@@ -261,7 +261,7 @@ fn what_cannot_be_created_is_refused_and_the_rest_is_not() {
         (assigned(&[(0, &[1, 2])]), 39),
         (NewTopic { num_partitions: 1, ..assigned(&[(0, &[1])]) }, 42),
         (with("no.such.setting", Some("1")), 40),
-        (with("cleanup.policy", Some("compact")), 40),
+        (with("cleanup.policy", Some("never")), 40),
         (with("retention.ms", None), 40),
     ] {
         let mut server = Server::new();

@@ -9,6 +9,7 @@ use ringmain_engine::types::LogId;
 
 use super::partition::{log_of, topic_of};
 use crate::broker::catalog::Topic;
+use crate::broker::cleaning::{first_without_key, is_compacted};
 use crate::broker::command::{AppendError, Command, Event};
 use crate::broker::topic_config::message_bytes_max;
 use crate::kafka::error::ErrorCode;
@@ -75,6 +76,9 @@ fn checked(
         return Err(ErrorCode::InvalidRecord);
     }
     let batch = CheckedBatch::from_producer(records)?;
+    if is_compacted(&topic.configs) && first_without_key(batch.bytes()).is_some() {
+        return Err(ErrorCode::InvalidRecord);
+    }
     // Offsets are given by the log; a producer counts from 0.
     if batch.header().base_offset.get() != 0 {
         return Err(ErrorCode::InvalidRecord);

@@ -1,0 +1,551 @@
+//! Compaction: sealed segments written anew without the records that later ones with the same key replace.
+//!
+//! In: a log and its owner's rules; one run at a time, read with the priority of cold reads. Out: a new file for each
+//! segment, durable before it takes the old one's name. Never: touches a segment that is being filled or that the last
+//! checkpoint does not know to be sealed, holds more than one run and one batch in memory beside the map of keys, or
+//! takes more than one step in the time of [`Sizes`](crate::limits::Sizes).
+//!
+//! ```text
+//!   mapping: read each run that never was compacted, note where its keys are last
+//!      └─> each segment: read run ─> filter ─> write run ... ─> table ─> sync ─> rename over the old ─> sync directory
+//!                            └── nothing to drop: the new file is removed      └── readers go on with the old file
+//! ```
+//!
+//! A crash at any step leaves the old file or the whole new one under the name; what is left under the other name is
+//! removed at the next start.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::{Shard, Work};
+use crate::format::batch::{self, BatchHeader};
+use crate::format::run::{self, RunPlace};
+use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX};
+use crate::partition::Partition;
+use crate::planted::{Bug, planted};
+use crate::segment::{self, compact};
+use crate::types::{LogId, Now, Offset};
+
+/// How a log is compacted.
+#[derive(Clone, Copy, Debug)]
+pub struct Compaction {
+    /// It is not worth while before this share, from 0 to 1, of what may be compacted never was.
+    pub dirty_ratio_min: f64,
+    /// Records younger than so many ms stay as they are.
+    pub lag_ms_min: u64,
+    /// With records older than so many ms that never were compacted it is worth while in any case.
+    pub lag_ms_max: u64,
+    /// Deletions are kept for so many ms after they were compacted first, for readers to see them.
+    pub deletions_kept_ms: u64,
+    pub codecs: compact::Codecs,
+}
+
+/// The compaction under way, if one is.
+#[derive(Debug, Default)]
+pub(super) struct Compactor {
+    job: Option<Box<Job>>,
+    in_flight: bool,
+    next_step_us: u64,
+}
+
+#[derive(Debug)]
+struct Job {
+    log: LogId,
+    rules: Compaction,
+    now_s: u32,
+    keys: compact::KeyMap,
+    /// Runs whose keys are to be noted: segment, run.
+    to_map: VecDeque<(Offset, RunPlace)>,
+    /// The keys of everything below were noted.
+    mapped: Offset,
+    to_rewrite: VecDeque<Offset>,
+    output: Option<Output>,
+    /// A batch could not be looked at: it may hold any key.
+    closed: bool,
+}
+
+/// A segment being written anew.
+#[derive(Debug)]
+struct Output {
+    base: Offset,
+    source: Vec<RunPlace>,
+    /// Of `source`: the next to read.
+    next: usize,
+    /// The run that was read, and how much of it is still to be looked at.
+    reading: Option<(RunPlace, Bytes)>,
+    gathered: Gathered,
+    file: Option<Descriptor>,
+    runs: Vec<RunPlace>,
+    position: u64,
+    changed: bool,
+    stage: Stage,
+}
+
+/// How far the new file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Runs,
+    Table,
+    Synced,
+    Named,
+    Discarded,
+}
+
+/// The next run to write.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// Offsets it stands for, whether or not there are batches at them.
+    offsets: Option<Range<Offset>>,
+    batches: Vec<Bytes>,
+    bytes: usize,
+    max_timestamp_ms: Option<i64>,
+    compacted_at_s: u32,
+    /// Nothing more goes into it.
+    complete: bool,
+}
+
+impl Compactor {
+    /// Whether it is this log's turn.
+    pub(super) fn is_busy_with(&self, log: LogId) -> bool {
+        self.job.as_ref().is_some_and(|job| job.log == log)
+    }
+}
+
+/// What an operation was for.
+#[derive(Debug)]
+pub(super) enum Step {
+    OpenSource(Offset),
+    Map(RunPlace),
+    Read(RunPlace),
+    OpenTarget,
+    Write(RunPlace, u64),
+    Table,
+    Sync,
+    Rename,
+    OpenDirectory,
+    SyncDirectory,
+    Remove,
+}
+
+/// What is to be done next.
+enum Next {
+    Begin(Step, Op),
+    /// Readers are just opening the old file.
+    Wait,
+    Finished,
+}
+
+/// Where a segment is until its new form is durable.
+pub(crate) fn unfinished(data: &Path, log: LogId, base: Offset) -> PathBuf {
+    segment::path(data, log, base).with_extension("compact")
+}
+
+impl Gathered {
+    fn add(&mut self, batch: Bytes, header: &BatchHeader) {
+        self.max_timestamp_ms = self.max_timestamp_ms.max(Some(header.max_timestamp.get()));
+        self.bytes += batch.len();
+        self.batches.push(batch);
+    }
+
+    /// Offsets up to `end` are accounted for.
+    fn cover(&mut self, place: &RunPlace, end: Offset, compacted_at_s: u32) {
+        let start = self.offsets.as_ref().map_or(place.base_offset.get(), |offsets| offsets.start);
+        self.offsets = Some(start..end.max(start));
+        self.compacted_at_s = self.compacted_at_s.max(compacted_at_s);
+    }
+}
+
+impl Output {
+    fn new(base: Offset, source: Vec<RunPlace>) -> Output {
+        Output {
+            base,
+            source,
+            next: 0,
+            reading: None,
+            gathered: Gathered::default(),
+            file: None,
+            runs: Vec::new(),
+            position: 0,
+            changed: false,
+            stage: Stage::Runs,
+        }
+    }
+}
+
+impl Shard {
+    /// Begins to compact the log if that is worth while and no other is being compacted; tells whether it did. What
+    /// it does is not to be waited for: until it is done, all records are there.
+    pub fn compact(&mut self, log: LogId, rules: Compaction, now: Now) -> bool {
+        let free = self.failed.is_none() && self.compactor.job.is_none() && self.shortage().is_none();
+        let Some(partition) = self.live(log).filter(|_| free) else { return false };
+        if partition.generation > 0 || partition.truncation.is_some() {
+            return false; // its segments may hold more than counts
+        }
+        let start = partition.marks().start;
+        let segments = || partition.compactable().filter(|segment| segment.end() > start);
+        let younger = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_min);
+        let older = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_max);
+        let (mut clean_bytes, mut dirty_bytes, mut overdue) = (0, 0, false);
+        let mut to_map = VecDeque::new();
+        for (base, place) in segments().flat_map(|of| of.runs.iter().map(move |run| (of.name.base, *run))) {
+            let bytes = u64::from(place.bytes.get());
+            if place.compacted_at_s.get() != 0 {
+                clean_bytes += bytes;
+                continue;
+            }
+            if to_map.len() == COMPACTION_RUNS_MAX
+                || (rules.lag_ms_min > 0 && place.max_timestamp_ms.get() > younger)
+            {
+                break;
+            }
+            dirty_bytes += bytes;
+            overdue |= place.max_timestamp_ms.get() < older;
+            to_map.push_back((base, place));
+        }
+        let ratio = dirty_bytes as f64 / (clean_bytes + dirty_bytes).max(1) as f64;
+        if to_map.is_empty() || !(overdue || ratio >= rules.dirty_ratio_min) {
+            return false;
+        }
+        let to_rewrite = segments().map(|segment| segment.name.base).collect();
+        let now_s = u32::try_from(now.wall_ms / 1000).unwrap_or(1).max(1);
+        let keys = compact::KeyMap::new(COMPACTION_KEYS_MAX);
+        let job = Job { log, rules, now_s, keys, to_map, mapped: 0, to_rewrite, output: None, closed: false };
+        self.compactor.job = Some(Box::new(job));
+        true
+    }
+
+    /// Seals the log's segments once they have so many bytes, if that is less than others have: sealed ones can be
+    /// compacted. Holds until the next start.
+    pub fn limit_segments(&mut self, log: LogId, bytes: u64) {
+        if let Some(partition) = self.logs.get_mut(&log) {
+            partition.segment_bytes_max = bytes;
+        }
+    }
+
+    /// Whether a log is being compacted.
+    pub fn is_compacting(&self) -> bool {
+        self.compactor.job.is_some()
+    }
+
+    /// When the next step is due, if one is.
+    pub(super) fn next_compaction_us(&self) -> Option<u64> {
+        (self.compactor.job.is_some() && !self.compactor.in_flight).then_some(self.compactor.next_step_us)
+    }
+
+    /// Takes the next step when it is due.
+    pub(super) fn drive_compaction(&mut self, now: Now) {
+        if self.failed.is_some() || self.compactor.in_flight || now.monotonic_us < self.compactor.next_step_us
+        {
+            return;
+        }
+        let Some(mut job) = self.compactor.job.take() else { return };
+        self.compactor.next_step_us = now.monotonic_us + self.place.sizes.compaction_step_us;
+        match self.next_compaction_step(&mut job) {
+            Next::Begin(step, op) => {
+                self.compactor.in_flight = true;
+                self.compactor.job = Some(job);
+                self.want(Work::Compaction(Box::new(step)), op);
+            }
+            Next::Wait => self.compactor.job = Some(job),
+            Next::Finished => self.counts.compactions += 1,
+        }
+    }
+
+    fn next_compaction_step(&self, job: &mut Job) -> Next {
+        let Some(partition) = self.live(job.log) else { return Next::Finished };
+        while let Some((base, place)) = job.to_map.front().copied() {
+            if partition.segments.get(base).is_some() {
+                return self.read_source(partition, base, place, Step::Map(place));
+            }
+            job.to_map.pop_front(); // trimmed meanwhile
+        }
+        loop {
+            let Some(output) = &mut job.output else {
+                let Some(base) = job.to_rewrite.pop_front() else { return Next::Finished };
+                let found = partition.segments.get(base).filter(|_| base < job.mapped);
+                job.output = found.map(|segment| Output::new(base, segment.runs.clone()));
+                continue;
+            };
+            if partition.segments.get(output.base).is_none() {
+                output.stage = Stage::Discarded; // trimmed meanwhile
+            }
+            match self.next_output_step(partition, job) {
+                Some(next) => return next,
+                None => job.output = None,
+            }
+        }
+    }
+
+    /// The next step for the segment being written; `None`: it is done with.
+    fn next_output_step(&self, partition: &Partition, job: &mut Job) -> Option<Next> {
+        let (log, data) = (job.log, &self.place.directory);
+        job.look_at_more(partition, self.place.sizes.run_bytes);
+        let output = job.output.as_mut()?;
+        let target = unfinished(data, log, output.base);
+        let Some(file) = output.file.clone() else {
+            if output.stage == Stage::Discarded {
+                return None;
+            }
+            return Some(Next::Begin(Step::OpenTarget, Op::Open { path: target, how: Open::Replace }));
+        };
+        let next = match output.stage {
+            Stage::Discarded => Next::Begin(Step::Remove, Op::Remove { path: target }),
+            Stage::Runs if output.gathered.complete => {
+                let gathered = std::mem::take(&mut output.gathered);
+                let offsets = gathered.offsets.clone().unwrap_or_default();
+                let (data, place, end) = segment::lay_out_compacted(
+                    log,
+                    output.base,
+                    partition.leader_epoch,
+                    output.position,
+                    offsets,
+                    gathered.max_timestamp_ms.unwrap_or(i64::MIN),
+                    &gathered.batches,
+                    gathered.compacted_at_s,
+                );
+                let op = Op::Write { file, position: output.position, data, durable: false };
+                Next::Begin(Step::Write(place, end), op)
+            }
+            Stage::Runs => match output.source.get(output.next).copied() {
+                Some(place) => self.read_source(partition, output.base, place, Step::Read(place)),
+                None => {
+                    let table = run::seal(log, output.base, &output.runs, output.position);
+                    let mut aligned = buffer::aligned(table.len());
+                    aligned.extend_from_slice(&table);
+                    let (position, data) = (output.position, aligned.freeze());
+                    Next::Begin(Step::Table, Op::Write { file, position, data, durable: false })
+                }
+            },
+            Stage::Table if planted(Bug::CompactionNotSynced) => {
+                let to = segment::path(data, log, output.base);
+                Next::Begin(Step::Rename, Op::Rename { from: target, to })
+            }
+            Stage::Table => Next::Begin(Step::Sync, Op::Sync { file }),
+            // A reader that opens the name now must find in it what the old table says.
+            Stage::Synced if self.reader.is_opening(log, output.base) => Next::Wait,
+            Stage::Synced => {
+                let to = segment::path(data, log, output.base);
+                Next::Begin(Step::Rename, Op::Rename { from: target, to })
+            }
+            Stage::Named => {
+                let path = segment::directory(data, log);
+                Next::Begin(Step::OpenDirectory, Op::Open { path, how: Open::Directory })
+            }
+        };
+        Some(next)
+    }
+
+    fn read_source(&self, partition: &Partition, base: Offset, place: RunPlace, step: Step) -> Next {
+        match partition.segments.get(base).and_then(|segment| segment.file.clone()) {
+            Some(file) => {
+                let (position, length) = (place.position.get(), place.total_bytes());
+                Next::Begin(step, Op::Read { file, position, buffer: buffer::aligned(length), length })
+            }
+            None => {
+                let path = segment::path(&self.place.directory, partition.id, base);
+                Next::Begin(Step::OpenSource(base), Op::Open { path, how: Open::Read })
+            }
+        }
+    }
+
+    /// One step is done.
+    pub(super) fn compaction_step(&mut self, step: Step, result: Result<Done, Fault>) {
+        self.compactor.in_flight = false;
+        let Some(mut job) = self.compactor.job.take() else { return };
+        let done = match (result, &step) {
+            (Ok(done), _) => done,
+            // Whether the name was changed is not known, so what stands under it is not either.
+            (Err(fault), Step::Rename | Step::OpenDirectory | Step::SyncDirectory)
+                if self.contains(job.log) =>
+            {
+                let directory = segment::directory(&self.place.directory, job.log);
+                return self.fail("write a segment anew", directory, fault);
+            }
+            (Err(_), _) => return self.give_up(&job),
+        };
+        if let Step::Rename = step {
+            self.renamed(&mut job);
+        }
+        if !self.contains(job.log) {
+            return self.give_up(&job);
+        }
+        match self.take_step(&mut job, step, done) {
+            Ok(Some(op)) => {
+                self.compactor.in_flight = true;
+                self.want(Work::Compaction(Box::new(Step::SyncDirectory)), op);
+                self.compactor.job = Some(job);
+            }
+            Ok(None) => self.compactor.job = Some(job),
+            Err(()) => self.give_up(&job),
+        }
+    }
+
+    fn take_step(&mut self, job: &mut Job, step: Step, done: Done) -> Result<Option<Op>, ()> {
+        let log = job.log;
+        match (step, done) {
+            (Step::OpenSource(base), Done::Opened(file)) => {
+                if let Some(partition) = self.logs.get_mut(&log) {
+                    partition.segments.opened(base.into(), file);
+                }
+            }
+            (Step::Map(place), Done::Read(bytes)) => {
+                let body = segment::check(bytes.freeze(), log, &place).map_err(|_| ())?;
+                job.map(&place, body);
+            }
+            (Step::OpenDirectory, Done::Opened(file)) => return Ok(Some(Op::Sync { file })),
+            (step, done) => {
+                let Some(output) = job.output.as_mut() else { return Err(()) };
+                match (step, done) {
+                    (Step::Read(place), Done::Read(bytes)) => {
+                        let body = segment::check(bytes.freeze(), log, &place).map_err(|_| ())?;
+                        output.reading = Some((place, body));
+                        output.next += 1;
+                    }
+                    (Step::OpenTarget, Done::Opened(file)) => output.file = Some(file),
+                    (Step::Write(place, end), _) => {
+                        output.runs.push(place);
+                        output.position = end;
+                    }
+                    (Step::Table, _) => {
+                        output.stage = if output.changed { Stage::Table } else { Stage::Discarded };
+                    }
+                    (Step::Sync, _) => output.stage = Stage::Synced,
+                    (Step::Rename, _) => output.stage = Stage::Named,
+                    (Step::SyncDirectory | Step::Remove, _) => job.output = None,
+                    (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The new file has the segment's name: from now on it is read. Whoever reads the old one goes on with it.
+    fn renamed(&mut self, job: &mut Job) {
+        let Some(output) = &mut job.output else { return };
+        let path = segment::path(&self.place.directory, job.log, output.base);
+        let partition = self.logs.get_mut(&job.log).filter(|of| of.segments.get(output.base).is_some());
+        match (partition, output.file.clone()) {
+            (Some(partition), Some(file)) => {
+                let before = partition.segments.get(output.base).map_or(0, |segment| segment.position);
+                self.counts.compacted_bytes += before.saturating_sub(output.position);
+                let runs = std::mem::take(&mut output.runs);
+                partition.segments.replace(output.base, runs, output.position, file);
+                self.segment_replaced(job.log, output.base);
+            }
+            // Trimmed meanwhile: the name has come back.
+            _ => self.want(Work::Removal, Op::Remove { path }),
+        }
+    }
+
+    /// Ends the compaction where it is. Every segment is as it was, or whole as it is now.
+    fn give_up(&mut self, job: &Job) {
+        if let Some(output) = job.output.as_ref().filter(|output| output.stage != Stage::Named) {
+            let path = unfinished(&self.place.directory, job.log, output.base);
+            self.want(Work::Removal, Op::Remove { path });
+        }
+        if !self.contains(job.log) {
+            let directory = segment::directory(&self.place.directory, job.log);
+            self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
+        }
+    }
+}
+
+impl Job {
+    /// Notes the keys of a run, the next to be noted.
+    fn map(&mut self, place: &RunPlace, body: Bytes) {
+        self.to_map.pop_front();
+        for (_, batch) in batch::split(body) {
+            if !self.keys.note(&batch, &self.rules.codecs) {
+                // What was noted of it does no harm; it counts as not noted.
+                return self.to_map.clear();
+            }
+        }
+        self.mapped = place.end_offset.get();
+    }
+
+    /// Filters what was read, until a run is complete or more must be read.
+    fn look_at_more(&mut self, partition: &Partition, run_bytes: usize) {
+        let start = partition.marks().start;
+        let deletions_kept_s = self.rules.deletions_kept_ms.div_ceil(1000);
+        let Some(output) = &mut self.output else { return };
+        while output.stage == Stage::Runs && !output.gathered.complete {
+            if output.reading.is_none() {
+                // What is below the log's start, or was emptied before, need not be read.
+                match output.source.get(output.next).copied() {
+                    Some(place) if place.bytes.get() == 0 || place.end_offset.get() <= start => {
+                        output.changed |= place.bytes.get() > 0;
+                        output.next += 1;
+                        output.reading = Some((place, Bytes::new()));
+                    }
+                    Some(_) => return,
+                    None => {
+                        output.gathered.complete = output.gathered.offsets.is_some();
+                        return;
+                    }
+                }
+            }
+            let Some((place, mut rest)) = output.reading.take() else { return };
+            let was_s = place.compacted_at_s.get();
+            let as_it_is = was_s == 0 && place.end_offset.get() > self.mapped && !rest.is_empty();
+            let compacted_at_s = match as_it_is {
+                true => 0,
+                false => {
+                    if was_s == 0 {
+                        self.now_s
+                    } else {
+                        was_s
+                    }
+                }
+            };
+            let gathered = &mut output.gathered;
+            if gathered.offsets.is_some() && (as_it_is || gathered.compacted_at_s == 0) {
+                gathered.complete = true;
+                output.reading = Some((place, rest));
+                return;
+            }
+            output.changed |= was_s == 0 && !as_it_is;
+            let age_s = u64::from(self.now_s.saturating_sub(was_s));
+            let drop_deletions = was_s != 0 && age_s >= deletions_kept_s && !self.closed;
+            while let Ok(header) = batch::shape(&rest).copied() {
+                let base = header.base_offset.get() as Offset;
+                let batch = rest.slice(..header.total_bytes());
+                let keep_header = partition.is_last_of_producer(&header, base);
+                let terms = compact::Terms { drop_deletions, keep_header };
+                let left = match as_it_is {
+                    true => compact::Left::Whole,
+                    false => compact::compact(&batch, &self.keys, terms, &self.rules.codecs),
+                };
+                let kept = match left {
+                    compact::Left::Whole => Some(batch.clone()),
+                    compact::Left::Some(smaller) => Some(smaller),
+                    compact::Left::Nothing => None,
+                    compact::Left::Closed => {
+                        self.closed = true;
+                        Some(batch.clone())
+                    }
+                };
+                output.changed |= kept.as_ref().is_none_or(|kept| kept.len() != batch.len());
+                if let Some(kept) = kept {
+                    if !gathered.batches.is_empty() && gathered.bytes + kept.len() > run_bytes {
+                        gathered.cover(&place, base, compacted_at_s);
+                        gathered.complete = true;
+                        let mut from_here = place;
+                        from_here.base_offset = base.into();
+                        output.reading = Some((from_here, rest));
+                        return;
+                    }
+                    let header = batch::shape(&kept).copied().unwrap_or(header);
+                    gathered.add(kept, &header);
+                }
+                rest = rest.slice(header.total_bytes()..);
+                gathered.cover(&place, base + header.offsets_count(), compacted_at_s);
+            }
+            gathered.cover(&place, place.end_offset.get(), compacted_at_s);
+            gathered.complete = as_it_is;
+        }
+    }
+}
