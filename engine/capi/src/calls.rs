@@ -30,7 +30,7 @@ pub struct RingmainBounds {
     pub end: u64,
 }
 
-/// Called once, on a thread of the engine, which must not be held up: `RINGMAIN_OK` and the offset that the record
+/// Called once, on a thread of the engine, which must not be held up: `RINGMAIN_CODE_OK` and the offset that the record
 /// got, now durable; or why it was not appended.
 pub type RingmainAppended =
     Option<unsafe extern "C" fn(context: *mut c_void, code: RingmainCode, offset: u64)>;
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn ringmain_open(
     }
 }
 
-/// Finishes everything asked so far and frees the engine; its logs answer `RINGMAIN_CLOSED` from then on.
+/// Finishes everything asked so far and frees the engine; its logs answer `RINGMAIN_CODE_CLOSED` from then on.
 ///
 /// # Safety
 /// `engine` came from `ringmain_open` and is not used again.
@@ -159,7 +159,7 @@ unsafe fn request(
     log.0.append_values(&[value]).map_err(|error| failed(&error))
 }
 
-/// Asks for one record to be appended. `RINGMAIN_OK` means asked for: `appended` hears, once, what came of it, with
+/// Asks for one record to be appended. `RINGMAIN_CODE_OK` means asked for: `appended` hears, once, what came of it, with
 /// `context`. The bytes are copied before this returns.
 ///
 /// # Safety

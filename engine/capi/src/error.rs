@@ -9,7 +9,7 @@ use std::ffi::{CString, c_char};
 use ringmain_engine::embed::EngineError;
 use ringmain_engine::error::OpenError;
 
-/// What a call came to. Everything but `RINGMAIN_OK` left the log as it was, unless it says otherwise.
+/// What a call came to. Everything but `RINGMAIN_CODE_OK` left the log as it was, unless it says otherwise.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RingmainCode {
