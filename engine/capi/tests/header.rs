@@ -28,24 +28,11 @@ fn the_header_is_what_the_sources_say() {
     assert!(made == checked_in, "run with RINGMAIN_WRITE_HEADER=1 and check in what it writes");
 }
 
-/// The static library, built as this test was: cargo leaves none behind a test alone.
-fn library() -> PathBuf {
-    let built = std::env::current_exe().unwrap();
-    let profile = built.parent().and_then(Path::parent).unwrap();
-    let target = profile.parent().unwrap();
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--quiet", "-p", "ringmain-capi", "--target-dir"])
-        .arg(target)
-        .current_dir(here("."))
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    target.join("debug/libringmain.a")
-}
-
 #[test]
 fn a_c_program_appends_reads_trims_and_hears_of_its_mistakes() {
-    let library = library();
+    // The static library lies beside the test's own program.
+    let built = std::env::current_exe().unwrap();
+    let library = built.parent().unwrap().join("libringmain.a");
     let scratch = std::env::temp_dir().join(format!("ringmain-capi-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&scratch);
     std::fs::create_dir_all(&scratch).unwrap();

@@ -23,6 +23,8 @@
 //! nothing in flight is acknowledged, every later request gets an error, and the next open recovers what is on
 //! the device.
 
+#![deny(missing_docs)]
+
 mod ack;
 mod archive;
 mod desk;
@@ -139,14 +141,28 @@ pub enum EngineError {
     /// The log does not exist; see [`Engine::log`].
     UnknownLog,
     /// The log does not end where the caller expected; nothing was appended.
-    WrongOffset { expected: Offset, end: Offset },
+    WrongOffset {
+        /// Where the batch was to go.
+        expected: Offset,
+        /// Where the log ends.
+        end: Offset,
+    },
     /// The copy of the log that the batch comes from and this one are not the same at this offset; nothing was
     /// appended. See [`Log::append_replica`].
-    Diverged { offset: Offset },
+    Diverged {
+        /// The first offset of the batch.
+        offset: Offset,
+    },
     /// A batch begins at `base` and reaches across the offset; nothing was truncated.
-    InsideBatch { base: Offset },
+    InsideBatch {
+        /// The first offset of that batch.
+        base: Offset,
+    },
     /// Everything below `committed` stays; nothing was truncated. See [`Log::commit_upto`].
-    Committed { committed: Offset },
+    Committed {
+        /// The lowest end that the log may be given.
+        committed: Offset,
+    },
     /// The shard holds as many logs as it may; the log was not made.
     TooManyLogs,
     /// The engine is driven by hand and has as many requests waiting as it may; drive it.
@@ -161,7 +177,12 @@ pub enum EngineError {
     /// The bytes are not a batch that may be appended.
     Batch(BatchError),
     /// Below the log's start or above what is durable.
-    OutOfRange { start: Offset, durable: Offset },
+    OutOfRange {
+        /// First offset that can be read.
+        start: Offset,
+        /// One more than the last that can.
+        durable: Offset,
+    },
     /// The bytes on the device are not what was written there.
     Damaged(Damage),
     /// The device or the kernel failed; the text names the file and the reason.

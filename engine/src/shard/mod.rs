@@ -125,19 +125,31 @@ pub struct ShardPlace {
 /// Figures of one shard, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardCounts {
+    /// What the journal wrote.
     pub journal: JournalCounts,
+    /// Batches that were given an offset; the records in them; their bytes.
     pub appended_batches: u64,
+    /// Records in those batches.
     pub appended_records: u64,
+    /// Bytes of those batches.
     pub appended_bytes: u64,
+    /// Bytes written into segments, padding included.
     pub settled_bytes: u64,
+    /// Runs written into segments.
     pub settled_runs: u64,
+    /// Checkpoints made.
     pub checkpoints: u64,
+    /// Compactions done.
     pub compactions: u64,
     /// Bytes of segments that compaction has given back.
     pub compacted_bytes: u64,
+    /// Bytes of batches that readers got out of memory.
     pub read_from_memory_bytes: u64,
+    /// Bytes of runs read from the device.
     pub read_from_device_bytes: u64,
+    /// Bytes of frames in memory now.
     pub held_bytes: u64,
+    /// Logs now.
     pub logs: u64,
 }
 
