@@ -1,5 +1,7 @@
 //! What the world did to us: faults of files, and damage found in them. Each names its file and place.
 
+#![deny(missing_docs)]
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,9 +10,11 @@ use std::path::PathBuf;
 pub struct IoFault {
     /// What was being done, as a verb: "open", "write".
     pub doing: &'static str,
+    /// The file or directory.
     pub path: PathBuf,
     /// Place in the file in bytes, where it matters.
     pub position: Option<u64>,
+    /// The operating system's reason.
     pub source: std::io::Error,
 }
 
@@ -33,6 +37,7 @@ impl std::error::Error for IoFault {
 /// Bytes on the device are not what was written there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Damage {
+    /// The file.
     pub path: PathBuf,
     /// Place in the file, in bytes.
     pub position: u64,
@@ -55,10 +60,21 @@ pub enum OpenError {
     InUse(PathBuf),
     /// Written by a version that this one does not understand.
     Incompatible {
+        /// The file that says so.
         path: PathBuf,
+        /// What this version does not know, in words.
         what: String,
     },
+    /// Something in it is not as it was written, or missing. Nothing was changed.
     Damaged(Damage),
+    /// The configuration cannot be.
+    Config {
+        /// What is wrong with it, in words.
+        what: String,
+    },
+    /// The directory or its file system does not let this process write.
+    ReadOnly(IoFault),
+    /// Another file operation failed, or the system had no thread or descriptor left.
     Io(IoFault),
 }
 
@@ -70,7 +86,8 @@ impl fmt::Display for OpenError {
                 write!(f, "{} cannot be opened by this version: {what}", path.display())
             }
             OpenError::Damaged(damage) => damage.fmt(f),
-            OpenError::Io(fault) => fault.fmt(f),
+            OpenError::Config { what } => write!(f, "{what}"),
+            OpenError::ReadOnly(fault) | OpenError::Io(fault) => fault.fmt(f),
         }
     }
 }
@@ -79,7 +96,11 @@ impl std::error::Error for OpenError {}
 
 impl From<IoFault> for OpenError {
     fn from(fault: IoFault) -> OpenError {
-        OpenError::Io(fault)
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        match fault.source.kind() {
+            PermissionDenied | ReadOnlyFilesystem => OpenError::ReadOnly(fault),
+            _ => OpenError::Io(fault),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every compile-time limit of the engine, its unit in its name, its reason beside it.
 
+#![deny(missing_docs)]
+
 /// Direct I/O is aligned to this many bytes in memory, in the file and in length.
 /// 4096 is the physical sector of nearly every device; writing less makes the device read first.
 pub const BLOCK_BYTES: usize = 4096;
@@ -73,10 +75,15 @@ pub const ROOM_AGAIN_US: u64 = 250_000;
 /// ones make files roll over and wrap all the time, which is what tests want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
+    /// [`CHUNK_BYTES`].
     pub chunk_bytes: usize,
+    /// [`FRAME_BODY_BYTES_MAX`].
     pub frame_body_bytes: usize,
+    /// [`RUN_BYTES`].
     pub run_bytes: usize,
+    /// [`SEGMENT_BYTES`].
     pub segment_bytes: u64,
+    /// [`RUN_CACHE_BYTES_MAX`].
     pub run_cache_bytes: usize,
     /// Appends are refused while the file system has less room than this left; 0: only once there is none.
     pub free_bytes_min: u64,

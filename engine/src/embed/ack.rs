@@ -54,6 +54,19 @@ impl<T> Ack<T> {
         }
     }
 
+    /// The answer if it is there, otherwise the ack again. Never blocks.
+    pub fn try_take(self) -> Result<Answer<T>, Ack<T>> {
+        let mut state = self.0.state();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Done(answer) => Ok(answer),
+            other => {
+                *state = other;
+                drop(state);
+                Err(self)
+            }
+        }
+    }
+
     /// Has `callback` called with the answer: at once if it is there, or else on the shard's thread, which must
     /// not be held up.
     pub fn on_done(self, callback: impl FnOnce(Answer<T>) + Send + 'static) {

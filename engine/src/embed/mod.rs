@@ -23,7 +23,14 @@
 //! nothing in flight is acknowledged, every later request gets an error, and the next open recovers what is on
 //! the device.
 
+#![deny(missing_docs)]
+
 mod ack;
+mod archive;
+mod desk;
+mod log;
+mod manual;
+mod request;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -36,18 +43,27 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 
 pub use ack::Ack;
+pub use log::{Log, LogRequest, SealedSegment, batch_of};
+pub use manual::ManualEngine;
 
 use ack::Completer;
-use worker::{Mail, Request, Worker};
+use request::Request;
+use worker::{Mail, Turning, Worker};
 
-use crate::error::{Damage, OpenError};
-use crate::format::batch::{self, BatchError, CheckedBatch};
-use crate::format::record::{self, BatchBuilder, Record};
+use crate::error::{Damage, IoFault, OpenError};
+use crate::format::batch::{self, BatchError};
+use crate::format::record::{self, Record};
 use crate::io::disk::Disk;
 use crate::io::driver::Choice;
-use crate::limits::{BATCH_BYTES_MAX, JOURNAL_FILE_BYTES};
+use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, JOURNAL_FILE_BYTES, JOURNAL_FILE_BYTES_MAX, Sizes};
+use crate::shard::ShardCounts;
 use crate::shard::recover::{OpenConfig, Opened, Report, open};
 use crate::types::{LogId, Offset};
+
+/// Smallest journal file: room for a frame that is as long as many small batches make it.
+const MIN_JOURNAL_BYTES: u64 = 2 << 20;
+/// More than a frame takes beside its batch.
+const FRAME_OVERHEAD_BYTES: u64 = 4 * BLOCK_BYTES as u64;
 
 /// How an engine is opened.
 #[derive(Clone, Debug)]
@@ -73,6 +89,50 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The largest batch that can be appended, in bytes, header included: what the format allows, if a journal file
+    /// holds it.
+    pub fn batch_bytes_max(&self) -> usize {
+        let fits = self.journal_file_bytes.saturating_sub(FRAME_OVERHEAD_BYTES);
+        BATCH_BYTES_MAX.min(usize::try_from(fits).unwrap_or(usize::MAX))
+    }
+
+    /// What recovery is told; or what is wrong with the configuration.
+    fn checked(&self, directory: &Path) -> Result<OpenConfig, OpenError> {
+        let block = BLOCK_BYTES as u64;
+        let bytes = self.journal_file_bytes;
+        let what = match self {
+            Config { shards: 0, .. } => "an engine has at least one shard".to_string(),
+            _ if !bytes.is_multiple_of(block) => {
+                format!("journal_file_bytes is {bytes}, which is no multiple of {block}")
+            }
+            _ if bytes < MIN_JOURNAL_BYTES || bytes > JOURNAL_FILE_BYTES_MAX => {
+                format!(
+                    "journal_file_bytes is {bytes}, not from {MIN_JOURNAL_BYTES} to {JOURNAL_FILE_BYTES_MAX}"
+                )
+            }
+            _ => String::new(),
+        };
+        if !what.is_empty() {
+            return Err(OpenError::Config { what });
+        }
+        let random = std::hash::RandomState::new();
+        let half = |salt: u8| std::hash::BuildHasher::hash_one(&random, salt);
+        let new_cluster_id = (u128::from(half(0)) << 64 | u128::from(half(1))).to_be_bytes();
+        Ok(OpenConfig {
+            directory: directory.to_path_buf(),
+            shards: self.shards,
+            shard_of,
+            node_id: 0,
+            new_cluster_id,
+            journal_file_bytes: self.journal_file_bytes,
+            memory_bytes: self.memory_bytes,
+            disk: Disk::default(),
+            sizes: Sizes::default(),
+        })
+    }
+}
+
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineError {
@@ -81,7 +141,32 @@ pub enum EngineError {
     /// The log does not exist; see [`Engine::log`].
     UnknownLog,
     /// The log does not end where the caller expected; nothing was appended.
-    WrongOffset { expected: Offset, end: Offset },
+    WrongOffset {
+        /// Where the batch was to go.
+        expected: Offset,
+        /// Where the log ends.
+        end: Offset,
+    },
+    /// The copy of the log that the batch comes from and this one are not the same at this offset; nothing was
+    /// appended. See [`Log::append_replica`].
+    Diverged {
+        /// The first offset of the batch.
+        offset: Offset,
+    },
+    /// A batch begins at `base` and reaches across the offset; nothing was truncated.
+    InsideBatch {
+        /// The first offset of that batch.
+        base: Offset,
+    },
+    /// Everything below `committed` stays; nothing was truncated. See [`Log::commit_upto`].
+    Committed {
+        /// The lowest end that the log may be given.
+        committed: Offset,
+    },
+    /// The shard holds as many logs as it may; the log was not made.
+    TooManyLogs,
+    /// The engine is driven by hand and has as many requests waiting as it may; drive it.
+    TooManyRequests,
     /// A producer's sequence leaves a gap; nothing was appended.
     OutOfOrderSequence,
     /// A producer's epoch is older than one already seen; nothing was appended.
@@ -92,7 +177,12 @@ pub enum EngineError {
     /// The bytes are not a batch that may be appended.
     Batch(BatchError),
     /// Below the log's start or above what is durable.
-    OutOfRange { start: Offset, durable: Offset },
+    OutOfRange {
+        /// First offset that can be read.
+        start: Offset,
+        /// One more than the last that can.
+        durable: Offset,
+    },
     /// The bytes on the device are not what was written there.
     Damaged(Damage),
     /// The device or the kernel failed; the text names the file and the reason.
@@ -107,6 +197,15 @@ impl fmt::Display for EngineError {
             EngineError::WrongOffset { expected, end } => {
                 write!(f, "the log was expected to end at {expected} and ends at {end}")
             }
+            EngineError::Diverged { offset } => {
+                write!(f, "the log holds another batch at {offset} than the one it is to be a copy of")
+            }
+            EngineError::InsideBatch { base } => {
+                write!(f, "a batch reaches across the offset from {base} on")
+            }
+            EngineError::Committed { committed } => write!(f, "everything below {committed} is committed"),
+            EngineError::TooManyLogs => write!(f, "there are too many logs in the shard"),
+            EngineError::TooManyRequests => write!(f, "too many requests wait for the engine to be driven"),
             EngineError::OutOfOrderSequence => write!(f, "the producer's sequence leaves a gap"),
             EngineError::FencedProducer => write!(f, "the producer's epoch is out of date"),
             EngineError::NoSpace => write!(f, "there is too little room on the file system"),
@@ -178,9 +277,11 @@ impl ReadBatches {
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
+type Thread = JoinHandle<Result<(), EngineError>>;
+
 struct Inner {
     mail: Vec<Mail>,
-    threads: Mutex<Vec<JoinHandle<Result<(), EngineError>>>>,
+    threads: Mutex<Vec<Thread>>,
     report: Report,
 }
 
@@ -195,24 +296,11 @@ impl Engine {
     /// Fails if another process has the directory open, if a newer version wrote it, or if something in it is
     /// damaged or missing; then nothing was changed.
     pub fn open(directory: impl AsRef<Path>, config: Config) -> Result<Engine, OpenError> {
-        assert!(config.shards > 0, "an engine has at least one shard");
-        let random = std::hash::RandomState::new();
-        let half = |salt: u8| std::hash::BuildHasher::hash_one(&random, salt);
-        let new_cluster_id = (u128::from(half(0)) << 64 | u128::from(half(1))).to_be_bytes();
-        let Opened { shards, report, lock, .. } = open(&OpenConfig {
-            directory: directory.as_ref().to_path_buf(),
-            shards: config.shards,
-            shard_of,
-            node_id: 0,
-            new_cluster_id,
-            journal_file_bytes: config.journal_file_bytes,
-            memory_bytes: config.memory_bytes,
-            disk: Disk::default(),
-            sizes: crate::limits::Sizes::default(),
-        })?;
-        let system = |source| crate::error::IoFault {
+        let directory = directory.as_ref();
+        let Opened { shards, report, lock, .. } = open(&config.checked(directory)?)?;
+        let system = |source| IoFault {
             doing: "start a thread for",
-            path: directory.as_ref().to_path_buf(),
+            path: directory.to_path_buf(),
             position: None,
             source,
         };
@@ -220,11 +308,11 @@ impl Engine {
         let lock = Arc::new(lock);
         let (mut mail, mut threads) = (Vec::new(), Vec::new());
         for shard in shards {
-            let (worker, to_it) = Worker::new(shard, config.driver).map_err(system)?;
+            let (worker, to_it) = Worker::new(shard, config.batch_bytes_max(), true).map_err(system)?;
             let name = format!("ringmain-{}", threads.len());
-            let lock = lock.clone();
+            let (lock, driver) = (lock.clone(), config.driver);
             let run = move || {
-                let ended = worker.run();
+                let ended = worker.begin(driver).map_err(worker::failed).and_then(Turning::run);
                 drop(lock);
                 ended
             };
@@ -232,7 +320,11 @@ impl Engine {
             mail.push(to_it);
             threads.push(thread);
         }
-        Ok(Engine(Arc::new(Inner { mail, threads: Mutex::new(threads), report })))
+        Ok(Engine::new(mail, threads, report))
+    }
+
+    fn new(mail: Vec<Mail>, threads: Vec<Thread>, report: Report) -> Engine {
+        Engine(Arc::new(Inner { mail, threads: Mutex::new(threads), report }))
     }
 
     /// What recovery found.
@@ -242,10 +334,8 @@ impl Engine {
 
     /// The log with this id, made if it does not exist. When the ack says `Ok` its existence is durable.
     pub fn log(&self, id: LogId) -> LogRequest {
-        LogRequest {
-            log: Log { engine: self.clone(), id },
-            done: self.ask(id, |done| Request::Create { log: id, done }),
-        }
+        let done = self.ask(id, |done| Request::Create { log: id, done });
+        LogRequest::new(Log::new(self.clone(), id), done)
     }
 
     /// Removes a log and all it holds, durably. Its id must not be used again.
@@ -256,9 +346,7 @@ impl Engine {
     /// Finishes everything asked so far, seals the journals and ends the threads. Other clones get
     /// [`EngineError::Closed`] from then on.
     pub fn close(self) -> Result<(), EngineError> {
-        for mail in &self.0.mail {
-            mail.send(Request::Close).ok(); // a shard that has ended says why below
-        }
+        self.ask_to_close();
         let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let mut result = Ok(());
         for thread in threads {
@@ -269,11 +357,27 @@ impl Engine {
         result
     }
 
+    /// Figures since the engine was opened, one of them for each shard; plain counters that only rise, but for
+    /// `held_bytes` and `logs`, which are as they are now.
+    pub fn statistics(&self) -> Vec<Ack<ShardCounts>> {
+        let shards = 0..self.0.mail.len();
+        shards.map(|shard| self.ask_shard(shard, |done| Request::Statistics { done })).collect()
+    }
+
+    fn ask_to_close(&self) {
+        for mail in &self.0.mail {
+            mail.send(Request::Close).ok(); // a shard that has ended says why itself
+        }
+    }
+
     fn ask<T>(&self, log: LogId, request: impl FnOnce(Completer<T>) -> Request) -> Ack<T> {
+        self.ask_shard(usize::from(shard_of(log, self.0.mail.len() as u16)), request)
+    }
+
+    fn ask_shard<T>(&self, shard: usize, request: impl FnOnce(Completer<T>) -> Request) -> Ack<T> {
         let (completer, ack) = Completer::new();
-        let shard = shard_of(log, self.0.mail.len() as u16);
         // A request that cannot be sent is dropped, and its completer with it: the ack says that it is closed.
-        let _ = self.0.mail[usize::from(shard)].send(request(completer));
+        let _ = self.0.mail[shard].send(request(completer));
         ack
     }
 }
@@ -285,108 +389,4 @@ impl Drop for Inner {
             let _ = mail.send(Request::Close);
         }
     }
-}
-
-/// A log that is being opened.
-#[must_use = "the log exists when its answer says so"]
-pub struct LogRequest {
-    log: Log,
-    done: Ack<()>,
-}
-
-impl LogRequest {
-    /// Blocks until the log exists.
-    pub fn wait(self) -> Result<Log, EngineError> {
-        self.done.wait().map(|()| self.log)
-    }
-}
-
-impl IntoFuture for LogRequest {
-    type Output = Result<Log, EngineError>;
-    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.done.await.map(|()| self.log) })
-    }
-}
-
-/// One log of an engine. Cheap to clone; any thread may use any clone.
-#[derive(Clone)]
-pub struct Log {
-    engine: Engine,
-    id: LogId,
-}
-
-impl Log {
-    /// The log's id.
-    pub fn id(&self) -> LogId {
-        self.id
-    }
-
-    /// Appends one record batch (version 2, as Kafka defines it), stored byte for byte but for its base offset
-    /// and leader epoch. Durable when the ack says `Ok`.
-    pub fn append(&self, batch: CheckedBatch) -> Ack<Appended> {
-        self.engine.ask(self.id, |done| Request::Append { log: self.id, batch, expect: None, done })
-    }
-
-    /// Appends only if the batch gets the offset `expected`; otherwise [`EngineError::WrongOffset`] and nothing
-    /// was appended. Compares with everything asked before, durable or not.
-    pub fn append_at(&self, expected: Offset, batch: CheckedBatch) -> Ack<Appended> {
-        self.engine.ask(self.id, |done| Request::Append { log: self.id, batch, expect: Some(expected), done })
-    }
-
-    /// Appends plain values, each as the value of one record, all durable together.
-    ///
-    /// Fails at once if there are none, or if they are too large for one batch.
-    pub fn append_values(&self, values: &[&[u8]]) -> Result<Ack<Appended>, EngineError> {
-        batch_of(values).map(|batch| self.append(batch))
-    }
-
-    /// Reads whole batches from the one that holds `from`: at most `bytes_max` bytes, but at least one batch;
-    /// nothing if the log ends there. Every byte was verified when it came from the device.
-    pub fn read(&self, from: Offset, bytes_max: usize) -> Ack<ReadBatches> {
-        self.engine.ask(self.id, |done| Request::Read { log: self.id, from, bytes_max, wait: false, done })
-    }
-
-    /// Like [`Log::read`], but waits until there is something to read.
-    pub fn tail(&self, from: Offset, bytes_max: usize) -> Ack<ReadBatches> {
-        self.engine.ask(self.id, |done| Request::Read { log: self.id, from, bytes_max, wait: true, done })
-    }
-
-    /// Drops everything below `before` (at most up to what is durable). Durable when the ack says `Ok`; the
-    /// space comes back with whole segments.
-    pub fn trim_before(&self, before: Offset) -> Ack<()> {
-        self.engine.ask(self.id, |done| Request::Trim { log: self.id, before, done })
-    }
-
-    /// What the log holds now.
-    pub fn bounds(&self) -> Ack<Bounds> {
-        self.engine.ask(self.id, |done| Request::Bounds { log: self.id, done })
-    }
-
-    /// An offset from which on a reader finds the first record at or after `timestamp_ms`, which may be a little
-    /// further; `None`: there is no such record.
-    pub fn seek_time(&self, timestamp_ms: i64) -> Ack<Option<Offset>> {
-        self.engine.ask(self.id, |done| Request::SeekTime { log: self.id, timestamp_ms, done })
-    }
-}
-
-/// A batch whose records' values are `values`, with the time zero.
-///
-/// Fails if there are none, or if they are too large for one batch.
-pub fn batch_of(values: &[&[u8]]) -> Result<CheckedBatch, EngineError> {
-    /// More than a record's other fields ever take.
-    const RECORD_OVERHEAD_BYTES: usize = 32;
-    let bytes: usize = values.iter().map(|value| value.len() + RECORD_OVERHEAD_BYTES).sum();
-    if values.is_empty() {
-        return Err(EngineError::Batch(BatchError::Count));
-    }
-    if bytes > BATCH_BYTES_MAX - batch::HEADER_BYTES {
-        return Err(EngineError::Batch(BatchError::TooLarge));
-    }
-    let mut builder = BatchBuilder::new(0);
-    for value in values {
-        builder.push(0, None, Some(value), &[]);
-    }
-    Ok(builder.finish())
 }

@@ -130,6 +130,15 @@ impl SegmentHeader {
         block
     }
 
+    /// The offset that the segment of `log` begins with, as its header says.
+    pub fn base_of(bytes: &[u8], log: LogId) -> Result<Offset, BadSegment> {
+        let Ok((header, _)) = SegmentHeader::read_from_prefix(bytes) else {
+            return Err(BadSegment("the segment is shorter than its header"));
+        };
+        let base_offset = header.base_offset.get();
+        SegmentHeader::read(bytes, log, base_offset).map(|_| base_offset)
+    }
+
     /// Reads the header of the segment of `log` that begins with `base_offset`.
     pub fn read(bytes: &[u8], log: LogId, base_offset: Offset) -> Result<SegmentHeader, BadSegment> {
         let Ok((header, _)) = SegmentHeader::read_from_prefix(bytes) else {

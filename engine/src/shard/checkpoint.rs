@@ -30,6 +30,9 @@ pub(super) struct Checkpointer {
     durable: u64,
     /// Files that nothing refers to once the frames that say so are durable, and that frame.
     removals: Vec<(u64, Op)>,
+    /// Removals under way. A checkpoint waits for them: what a truncation made superfluous must not come back beside
+    /// one that counts on its absence.
+    removing: usize,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +107,9 @@ impl Shard {
                 self.checkpointer.phase = Phase::Settling { sequence, chain };
                 self.settle_upto(sequence);
             }
-            Phase::Settling { sequence, chain } if self.settler.is_idle() => {
+            Phase::Settling { sequence, chain }
+                if self.settler.is_idle() && self.checkpointer.removing == 0 =>
+            {
                 if planted(Bug::JournalFileRecycledTooSoon) {
                     self.journal.files().release(sequence);
                 }
@@ -248,7 +253,18 @@ impl Shard {
         let (ready, later): (Vec<_>, Vec<_>) = removals.into_iter().partition(|(after, _)| *after <= durable);
         self.checkpointer.removals = later;
         for (_, op) in ready {
-            self.want(Work::Removal, op);
+            self.remove(op);
         }
+    }
+
+    /// Removes a file or a directory now.
+    pub(super) fn remove(&mut self, op: Op) {
+        self.checkpointer.removing += 1;
+        self.want(Work::Removal, op);
+    }
+
+    /// A file that stays is found and removed at the next start.
+    pub(super) fn removed(&mut self) {
+        self.checkpointer.removing -= 1;
     }
 }

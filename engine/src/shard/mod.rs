@@ -16,6 +16,7 @@ pub(crate) mod compaction;
 mod held;
 mod read;
 pub mod recover;
+mod replica;
 mod retained;
 #[cfg(test)]
 pub(crate) mod rig;
@@ -45,6 +46,7 @@ use room::Wanting;
 
 pub use compaction::Compaction;
 pub use read::ReadOutcome;
+pub use replica::SealedPlace;
 pub use retained::Retained;
 pub use room::{Need, Shortage};
 pub use truncate::TruncateRefused;
@@ -123,19 +125,31 @@ pub struct ShardPlace {
 /// Figures of one shard, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardCounts {
+    /// What the journal wrote.
     pub journal: JournalCounts,
+    /// Batches that were given an offset; the records in them; their bytes.
     pub appended_batches: u64,
+    /// Records in those batches.
     pub appended_records: u64,
+    /// Bytes of those batches.
     pub appended_bytes: u64,
+    /// Bytes written into segments, padding included.
     pub settled_bytes: u64,
+    /// Runs written into segments.
     pub settled_runs: u64,
+    /// Checkpoints made.
     pub checkpoints: u64,
+    /// Compactions done.
     pub compactions: u64,
     /// Bytes of segments that compaction has given back.
     pub compacted_bytes: u64,
+    /// Bytes of batches that readers got out of memory.
     pub read_from_memory_bytes: u64,
+    /// Bytes of runs read from the device.
     pub read_from_device_bytes: u64,
+    /// Bytes of frames in memory now.
     pub held_bytes: u64,
+    /// Logs now.
     pub logs: u64,
 }
 
@@ -458,7 +472,7 @@ impl Shard {
             (Work::Settle(job), result) => self.settle_step(*job, result),
             (Work::Read { log, name, place }, result) => self.read_step(log, name, &place, result),
             (Work::Checkpoint, result) => self.checkpoint_step(result),
-            (Work::Removal, _) => {} // a file that stays is found and removed at the next start
+            (Work::Removal, _) => self.removed(),
         }
     }
 

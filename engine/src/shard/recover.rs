@@ -72,10 +72,15 @@ pub struct Opened {
 pub struct Report {
     /// The directory held nothing and was set up.
     pub created: bool,
+    /// Which start of the directory this is, from 1.
     pub incarnation: u32,
+    /// Logs it holds.
     pub logs_count: usize,
+    /// Frames of the journals that were read again, and their bytes.
     pub frames_count: u64,
+    /// Bytes of those frames.
     pub journal_bytes: u64,
+    /// Batches in them that no segment had yet.
     pub replayed_batches: u64,
     /// Shards whose journal ended in a frame that was never acknowledged.
     pub torn_frames: u32,
@@ -462,6 +467,9 @@ impl Recovery<'_> {
             let path = segment::path(&self.config.directory, log, active.name);
             disk::truncate(&path, file, active.position)?;
             self.dirty.insert(path, file.clone());
+        }
+        if !gone.is_empty() {
+            self.thinned.push(segment::directory(&self.config.directory, log));
         }
         self.remove_segments(log, &gone)
     }

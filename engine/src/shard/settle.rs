@@ -56,6 +56,11 @@ impl Settler {
         self.dirty_directories.remove(path);
     }
 
+    /// The directory has lost entries that must not come back beside the next checkpoint.
+    pub(super) fn thinned(&mut self, directory: PathBuf) {
+        self.dirty_directories.insert(directory);
+    }
+
     /// Takes what a checkpoint must sync.
     pub(super) fn take_dirty(&mut self) -> (Vec<Descriptor>, Vec<PathBuf>) {
         let files = std::mem::take(&mut self.dirty_files).into_values().collect();
@@ -178,7 +183,7 @@ impl Shard {
         let Some(partition) = self.logs.get_mut(&job.log) else {
             // Deleted meanwhile: take back what this step may have made. That it failed does not matter.
             if let Step::Open { name } = job.step {
-                self.want(Work::Removal, Op::Remove { path: segment::path(&data, job.log, name) });
+                self.remove(Op::Remove { path: segment::path(&data, job.log, name) });
             }
             self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
             return;

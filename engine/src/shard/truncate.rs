@@ -15,6 +15,7 @@
 use super::{Effect, Shard, ShardEvent};
 use crate::format::frame::Kind;
 use crate::partition::Truncation;
+use crate::segment;
 use crate::types::{LogId, Offset, Ticket};
 
 /// Why a log was not truncated.
@@ -96,8 +97,14 @@ impl Shard {
         else {
             return;
         };
+        let start = partition.marks().start;
         let gone = partition.truncated(end, sequence);
+        // Reads that were begun since it was asked for; later batches must not make room for what they find.
+        self.reader.truncate(log, start, end, &mut self.events);
         self.remove_segments(log, &gone, sequence);
+        if !gone.is_empty() {
+            self.settler.thinned(segment::directory(&self.place.directory, log));
+        }
         self.events.push_back(ShardEvent::Truncated { ticket });
     }
 }

@@ -182,7 +182,7 @@ fn no_marks_of_unfinished_work() {
 fn unsafe_stays_beside_the_kernel() {
     let mut wrong = Vec::new();
     for file in rust_files() {
-        if allowed(&file.path, &["engine/src/io/", "bench/"]) {
+        if allowed(&file.path, &["engine/src/io/", "engine/capi/src/", "bench/"]) {
             continue;
         }
         for (number, line) in code_of(&file.text).lines().enumerate() {
@@ -191,7 +191,7 @@ fn unsafe_stays_beside_the_kernel() {
             }
         }
     }
-    expect_none("`unsafe` outside engine/src/io", &wrong);
+    expect_none("`unsafe` outside engine/src/io and engine/capi", &wrong);
 }
 
 #[test]
@@ -295,7 +295,8 @@ fn dependencies_come_from_the_registry_under_known_licences() {
     for package in packages {
         let (name, licence) =
             (package["name"].as_str().unwrap_or_default(), package["license"].as_str().unwrap_or_default());
-        if !licence_allowed(licence) {
+        let excepted = EXCEPTIONS.contains(&(name, licence));
+        if !licence_allowed(licence) && !excepted {
             wrong.push(format!("{name}: licence `{licence}` is not in the list"));
         }
         if let Some(source) = package["source"].as_str()
@@ -308,6 +309,9 @@ fn dependencies_come_from_the_registry_under_known_licences() {
 }
 
 /// Reads an SPDX expression far enough: of alternatives one must be in the list, of a conjunction all.
+/// Tools of tests alone, which are in no program; the reason is in docs/decisions.
+const EXCEPTIONS: [(&str, &str); 1] = [("cbindgen", "MPL-2.0")];
+
 fn licence_allowed(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ").replace(['(', ')'], "");
     let known = |licence: &str| LICENCES.contains(&licence.trim());
