@@ -175,7 +175,7 @@ impl Shard {
     pub fn compact(&mut self, log: LogId, rules: Compaction, now: Now) -> bool {
         let free = self.failed.is_none() && self.compactor.job.is_none() && self.shortage().is_none();
         let Some(partition) = self.live(log).filter(|_| free) else { return false };
-        let start = partition.marks().start;
+        let start = partition.durable_start();
         let segments = || partition.compactable().filter(|segment| segment.end() > start);
         let younger = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_min);
         let older = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_max);
@@ -459,7 +459,8 @@ impl Job {
 
     /// Filters what was read, until a run is complete or more must be read.
     fn look_at_more(&mut self, partition: &Partition, run_bytes: usize) {
-        let start = partition.marks().start;
+        // A trim that is not durable may not have been.
+        let start = partition.durable_start();
         let deletions_kept_s = self.rules.deletions_kept_ms.div_ceil(1000);
         let Some(output) = &mut self.output else { return };
         while output.stage == Stage::Runs && !output.gathered.complete {
