@@ -383,7 +383,7 @@ impl Shard {
                 }
             }
             (Step::Map(place), Done::Read(bytes)) => {
-                let body = segment::check(bytes.freeze(), log, &place).map_err(|_| ())?;
+                let body = segment::check(bytes.freeze(), log, &place).ok().ok_or(())?;
                 job.map(&place, body);
             }
             (Step::OpenDirectory, Done::Opened(file)) => return Ok(Some(Op::Sync { file })),
@@ -391,7 +391,7 @@ impl Shard {
                 let Some(output) = job.output.as_mut() else { return Err(()) };
                 match (step, done) {
                     (Step::Read(place), Done::Read(bytes)) => {
-                        let body = segment::check(bytes.freeze(), log, &place).map_err(|_| ())?;
+                        let body = segment::check(bytes.freeze(), log, &place).ok().ok_or(())?;
                         output.reading = Some((place, body));
                         output.next += 1;
                     }
