@@ -29,11 +29,13 @@ pub enum Bug {
     SuperblockBeforeCheckpoints,
     SuperblockNotClaimed,
     SuperblockNotSynced,
+    TruncatedTailComesBack,
+    TruncationReplayedTwice,
     UnfinishedSegmentKept,
 }
 
 /// All of them.
-pub const ALL: [Bug; 24] = [
+pub const ALL: [Bug; 26] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
@@ -57,6 +59,8 @@ pub const ALL: [Bug; 24] = [
     Bug::SuperblockBeforeCheckpoints,
     Bug::SuperblockNotClaimed,
     Bug::SuperblockNotSynced,
+    Bug::TruncatedTailComesBack,
+    Bug::TruncationReplayedTwice,
     Bug::UnfinishedSegmentKept,
 ];
 

@@ -6,7 +6,7 @@ use std::fmt;
 pub type Offset = u64;
 
 /// Which log. Chosen by the owner of the engine, unique for ever: an id is never used for a second log.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u64);
 
 impl fmt::Debug for LogId {

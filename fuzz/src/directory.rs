@@ -253,7 +253,7 @@ impl Allowed {
                 }
                 Kind::Create => self.created.push(entry.log),
                 Kind::Trim => self.trimmed.push(entry.log),
-                Kind::Delete => {}
+                Kind::Delete | Kind::Truncate => {}
             }
         }
     }

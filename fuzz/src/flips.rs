@@ -166,6 +166,29 @@ impl Subject {
         model.compare_all(&mut node, damaged)
     }
 
+    /// Starts without a file, which must be named: by the refusal, or by the start's report and by whoever reads what
+    /// was in it.
+    fn start_without(&self, disk: &SimulatedDisk, path: &Path) -> Result<Verdict, String> {
+        let named = |text: &str| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let directory = path.parent().map(|path| path.display().to_string()).unwrap_or_default();
+            text.contains(&name) || text.contains(&directory)
+        };
+        let mut node = match Node::open_with(&self.config(disk)) {
+            Err(error) if named(&error.to_string()) => return Ok(Verdict::AtStart),
+            Err(error) => return Err(format!("refused, but not by name: {error}")),
+            Ok(node) => node,
+        };
+        let report = node.report.to_string();
+        if !named(&report) {
+            return Err(format!("the directory opens as if nothing were missing: {report}"));
+        }
+        match self.directory.model.compare_all(&mut node, path)? {
+            Verdict::AtRead => Ok(Verdict::AtRead),
+            _ => Err("all is served, also what was in the file".to_string()),
+        }
+    }
+
     /// What the engine notices `verify` must find.
     fn verify(&self, disk: &SimulatedDisk) -> Result<(), String> {
         let found = verify_on(&Disk::Simulated(disk.clone()), &self.config(disk).directory);
@@ -182,7 +205,8 @@ fn start(config: &OpenConfig) -> Result<Node, String> {
 
 /// Whether an operator could find the place by it.
 fn names(damage: &Damage, damaged: &Path) -> bool {
-    damage.path == damaged && damage.what.contains("offsets")
+    let place = damage.path == damaged || Some(damage.path.as_path()) == damaged.parent();
+    place && damage.what.contains("offsets")
 }
 
 /// The log that a segment belongs to.
@@ -244,17 +268,7 @@ fn remove_each(subject: &Subject, totals: &Totals) {
     for (path, _) in &subject.files {
         let disk = subject.directory.disk.copy();
         disk.lose(path);
-        let named = |text: &str| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let directory = path.parent().map(|path| path.display().to_string()).unwrap_or_default();
-            text.contains(&name) || text.contains(&directory)
-        };
-        let verified = subject.verify(&disk);
-        let outcome = match Node::open_with(&subject.config(&disk)) {
-            Err(error) if named(&error.to_string()) => verified.map(|()| Verdict::AtStart),
-            Err(error) => Err(format!("refused, but not by name: {error}")),
-            Ok(_) => Err("the directory opens as if nothing were missing".to_string()),
-        };
+        let outcome = subject.verify(&disk).and_then(|()| subject.start_without(&disk, path));
         totals.note(kind_of(path), || format!("without {}", path.display()), outcome);
     }
 }

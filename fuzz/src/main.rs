@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The seed being run, for the message of a panic.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
-const USAGE: &str = "usage: ringmain-fuzz parsers --executions N [--from SEED]
+const USAGE: &str = "usage: ringmain-fuzz parsers [--only PARSER] --executions N [--from SEED]
        ringmain-fuzz directory --seeds N [--from SEED]
        ringmain-fuzz sim --seeds N [--from SEED]
        ringmain-fuzz sim --kept      (the seeds in fuzz/seeds.txt)
@@ -71,6 +71,14 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let failures = match words.split_first() {
+        Some((&"parsers", ["--only", name, flags @ ..])) => {
+            let outcome =
+                numbers(flags, "--executions").and_then(|(count, from)| parsers::run_one(name, from, count));
+            outcome.map(|outcome| {
+                outcome.print(name);
+                outcome.failures
+            })
+        }
         Some((&"parsers", flags)) => numbers(flags, "--executions").map(|(count, from)| {
             let outcome = parsers::run(from, count);
             outcome.print("parsers");

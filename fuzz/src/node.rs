@@ -9,7 +9,7 @@ use ringmain_engine::error::OpenError;
 use ringmain_engine::format::batch::{self, CheckedBatch};
 use ringmain_engine::io::disk::{DirectoryLock, Disk};
 use ringmain_engine::limits::Sizes;
-use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
+use ringmain_engine::shard::recover::{OpenConfig, Opened, Report, open};
 use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
@@ -43,6 +43,8 @@ pub struct Node {
     events: Vec<ShardEvent>,
     now: Now,
     disk: Disk,
+    /// What the start said.
+    pub report: Report,
     _lock: DirectoryLock,
 }
 
@@ -74,9 +76,9 @@ impl Node {
     }
 
     pub fn open_with(config: &OpenConfig) -> Result<Node, OpenError> {
-        let Opened { shards, lock, .. } = open(config)?;
+        let Opened { shards, lock, report, .. } = open(config)?;
         let disk = config.disk.clone();
-        Ok(Node { shards, events: Vec::new(), now: Now::default(), disk, _lock: lock })
+        Ok(Node { shards, events: Vec::new(), now: Now::default(), disk, report, _lock: lock })
     }
 
     /// Every log, in order.

@@ -40,14 +40,24 @@ const PARSERS: [(&str, Parser); 10] = [
 
 const LOG: LogId = LogId(260);
 
-/// Runs `count` seeds from `from`.
+/// Runs `count` seeds from `from`, each with the parser that it chooses.
 pub fn run(from: u64, count: u64) -> Outcome {
+    run_each(from, count, |random| PARSERS[random.below(PARSERS.len())])
+}
+
+/// Runs `count` seeds from `from` with one parser; nothing if there is none of that name.
+pub fn run_one(name: &str, from: u64, count: u64) -> Option<Outcome> {
+    let parser = PARSERS.into_iter().find(|(found, _)| *found == name)?;
+    Some(run_each(from, count, |_| parser))
+}
+
+fn run_each(from: u64, count: u64, choose: impl Fn(&mut Random) -> (&'static str, Parser)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut accepted = 0u64;
     for seed in from..from.saturating_add(count) {
         outcome.run(seed, || {
             let mut random = Random::new(seed);
-            let (name, parser) = PARSERS[random.below(PARSERS.len())];
+            let (name, parser) = choose(&mut random);
             accepted += u64::from(parser(&mut random).map_err(|what| format!("{name}: {what}"))?);
             Ok(())
         });

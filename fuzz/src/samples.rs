@@ -53,7 +53,7 @@ pub fn frame(random: &mut Random) -> Vec<u8> {
     let mut frame = BytesMut::zeroed(frame::HEADER_BYTES);
     let mut count = 0;
     for index in 0..random.below(4) {
-        let kind = [Kind::Batch, Kind::Create, Kind::Delete, Kind::Trim][random.below(4)];
+        let kind = [Kind::Batch, Kind::Create, Kind::Delete, Kind::Trim, Kind::Truncate][random.below(5)];
         let own = if kind == Kind::Batch { batch(random, index as u64) } else { Vec::new() };
         frame.resize(frame.len().next_multiple_of(frame::ENTRY_ALIGNMENT), 0);
         let entry = EntryHeader {
@@ -110,6 +110,8 @@ pub fn checkpoint(random: &mut Random) -> Vec<u8> {
         first_segment: random.next(),
         segment_base: random.next(),
         segment_position: random.next(),
+        truncated_in: random.next(),
+        generation: random.next() as u32,
         leader_epoch: random.next() as i32,
         producers: (0..random.below(3)).map(|_| producer(random)).collect(),
     };

@@ -101,7 +101,7 @@ impl Driver {
             match event {
                 ShardEvent::Appended { .. } => self.appended += 1,
                 ShardEvent::Read { outcome, .. } => self.read = Some(outcome),
-                ShardEvent::Advanced { .. } => {}
+                ShardEvent::Advanced { .. } | ShardEvent::Truncated { .. } => {}
                 ShardEvent::Failed { what } => {
                     return Err(Failure::Broker(format!("the engine failed: {what}")));
                 }

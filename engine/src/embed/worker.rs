@@ -248,6 +248,7 @@ impl Worker {
             Refused::OutOfOrderSequence => EngineError::OutOfOrderSequence,
             Refused::FencedProducer => EngineError::FencedProducer,
             Refused::NoSpace => EngineError::NoSpace,
+            Refused::Truncating => EngineError::Failed("the log is being truncated".into()),
             Refused::Failed => EngineError::Failed("the shard has failed before".into()),
         };
         if let Some(pending) = self.pending.remove(&ticket.request) {
@@ -301,6 +302,7 @@ impl Worker {
                         }
                     }
                 }
+                ShardEvent::Truncated { .. } => {}
                 ShardEvent::Failed { .. } => {} // seen by the loop
             }
         }

@@ -16,8 +16,8 @@
 //!
 //! The whole of this, padded to blocks, stands in the file twice: rot in one copy leaves the other.
 //!
-//! A log: `id u64, start u64, end u64, first segment u64, segment base u64, segment position u64, leader epoch u32,
-//! producers u32`, then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first:
+//! A log: `id u64, start u64, end u64, first segment u64, segment base u64, segment position u64, truncated in u64,
+//! generation u32, leader epoch u32, producers u32`, then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first:
 //! `base sequence u32, last sequence u32, base offset u64`.
 //!
 //! Version 1 stands in its file once, and its logs have no first segment; it is read, never written.
@@ -45,7 +45,7 @@ pub struct Checkpoint {
 }
 
 /// One log at the time of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogState {
     pub id: LogId,
     pub start: Offset,
@@ -56,6 +56,10 @@ pub struct LogState {
     /// The segment that is being filled, and where its next run goes; position 0: there is none.
     pub segment_base: Offset,
     pub segment_position: u64,
+    /// The frame of the last truncation contained in this; entries of the log up to it are not replayed. 0: none.
+    pub truncated_in: u64,
+    /// Rises with each truncation that reached into segments; files of a higher one were begun later.
+    pub generation: u32,
     pub leader_epoch: i32,
     pub producers: Vec<ProducerState>,
 }
@@ -188,10 +192,11 @@ impl Checkpoint {
 }
 
 fn put_log(out: &mut Vec<u8>, log: &LogState) {
-    let LogState { id, start, end, first_segment, segment_base, segment_position, .. } = *log;
-    for number in [id.0, start, end, first_segment, segment_base, segment_position] {
+    let LogState { id, start, end, first_segment, segment_base, segment_position, truncated_in, .. } = *log;
+    for number in [id.0, start, end, first_segment, segment_base, segment_position, truncated_in] {
         out.extend(number.to_le_bytes());
     }
+    out.extend(log.generation.to_le_bytes());
     out.extend(log.leader_epoch.to_le_bytes());
     out.extend((log.producers.len() as u32).to_le_bytes());
     for producer in &log.producers {
@@ -232,6 +237,10 @@ impl Input<'_> {
         let (id, start, end) = (LogId(self.u64()?), self.u64()?, self.u64()?);
         let first_segment = if version == VERSION_ONE_COPY { 0 } else { self.u64()? };
         let (segment_base, segment_position) = (self.u64()?, self.u64()?);
+        let (truncated_in, generation) = match version {
+            VERSION_ONE_COPY => (0, 0),
+            _ => (self.u64()?, self.u32()?),
+        };
         let leader_epoch = self.u32()? as i32;
         let count = self.u32()? as usize;
         if count > PRODUCERS_MAX || start > end {
@@ -248,6 +257,8 @@ impl Input<'_> {
             first_segment,
             segment_base,
             segment_position,
+            truncated_in,
+            generation,
             leader_epoch,
             producers,
         })

@@ -31,11 +31,11 @@
 //!
 //! | at | bytes | field | |
 //! |---|---|---|---|
-//! | 0 | 1 | kind | 1 batch, 2 create, 3 delete, 4 trim |
+//! | 0 | 1 | kind | 1 batch, 2 create, 3 delete, 4 trim, 5 truncate |
 //! | 1 | 3 | | zero |
 //! | 4 | 4 | length | of the bytes that follow this header |
 //! | 8 | 8 | log id | |
-//! | 16 | 8 | offset | batch: base offset; trim: new log start offset |
+//! | 16 | 8 | offset | batch: base offset; trim: new log start offset; truncate: new log end offset |
 //! | 24 | 4 | leader epoch | |
 //! | 28 | 4 | offsets | batch: how many it has |
 //!
@@ -113,6 +113,8 @@ pub enum Kind {
     Delete,
     /// Nothing below the offset is to be read any more.
     Trim,
+    /// The log ends at the offset from here on: what it held from there on is gone.
+    Truncate,
 }
 
 impl Kind {
@@ -123,6 +125,7 @@ impl Kind {
             Kind::Create => 2,
             Kind::Delete => 3,
             Kind::Trim => 4,
+            Kind::Truncate => 5,
         }
     }
 
@@ -132,6 +135,7 @@ impl Kind {
             2 => Kind::Create,
             3 => Kind::Delete,
             4 => Kind::Trim,
+            5 => Kind::Truncate,
             _ => return None,
         })
     }

@@ -21,6 +21,8 @@ fn checkpoint() -> Checkpoint {
         first_segment: 0,
         segment_base: 0,
         segment_position: 8192,
+        truncated_in: 0,
+        generation: 1,
         leader_epoch: 0,
         producers,
     };
@@ -195,6 +197,6 @@ fn golden_hashes_of_each_structure() {
         hash(&SegmentHeader::block(LogId(260), 40, 0)),
         hash(RunHeader::new(LogId(260), 40..50, 1234, 4096, b"x").as_bytes()),
     ];
-    let golden = [1895261334455532441, 4486955203992474805, 12532281120058076737, 14894879872405126961];
+    let golden = [2961861299709382965, 4486955203992474805, 12532281120058076737, 14894879872405126961];
     assert_eq!(hashes, golden);
 }

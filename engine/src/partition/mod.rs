@@ -5,11 +5,13 @@
 
 mod producers;
 mod tail;
+mod truncate;
 
 use bytes::Bytes;
 
 pub use producers::{Producers, Verdict};
 pub use tail::{Tail, TailBatch};
+pub use truncate::Truncation;
 
 use crate::error::Damage;
 use crate::format::batch::BatchHeader;
@@ -18,7 +20,8 @@ use crate::planted::{Bug, planted};
 use crate::segment::{Segment, Segments};
 use crate::types::{LogId, Offset};
 
-/// Invariant: start <= durable <= end; start and settled are each <= durable. All only rise.
+/// Invariant: start <= durable <= end; start and settled are each <= durable. All only rise, but
+/// for a truncation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watermarks {
     /// First offset that may be read.
@@ -58,6 +61,13 @@ pub struct Partition {
     pub deleted_in: Option<u64>,
     /// The start that a durable frame says; the start that is seen may be ahead of it.
     durable_start: Offset,
+    /// The truncation under way.
+    pub truncation: Option<Truncation>,
+    /// See [`LogState`].
+    pub truncated_in: u64,
+    pub generation: u32,
+    /// What the owner says must never be truncated: everything below.
+    committed: Offset,
     /// Offsets that a start did not find, in order, and what is known of it.
     pub holes: Vec<(std::ops::Range<Offset>, Damage)>,
     /// Segments that end at or below are known to be sealed by the last checkpoint, and by the one being made.
@@ -77,6 +87,8 @@ impl Partition {
             first_segment: 0,
             segment_base: 0,
             segment_position: 0,
+            truncated_in: 0,
+            generation: 0,
             leader_epoch: 0,
             producers: Vec::new(),
         })
@@ -97,6 +109,10 @@ impl Partition {
             created_in: 0,
             deleted_in: None,
             durable_start: state.start,
+            truncation: None,
+            truncated_in: state.truncated_in,
+            generation: state.generation,
+            committed: 0,
             holes: Vec::new(),
             sealed_below: 0,
             sealed_below_next: 0,
@@ -114,9 +130,14 @@ impl Partition {
                 true => self.marks.durable,
                 false => self.marks.settled,
             },
-            first_segment: self.segments.list().first().map_or(self.marks.settled, |first| first.base),
+            first_segment: self.segments.list().first().map_or(self.marks.settled, |first| first.name.base),
             segment_base,
             segment_position,
+            truncated_in: match planted(Bug::TruncationReplayedTwice) {
+                true => 0,
+                false => self.truncated_in,
+            },
+            generation: self.generation,
             leader_epoch: self.leader_epoch,
             producers: match planted(Bug::ForgetProducers) {
                 true => Vec::new(),
@@ -127,7 +148,7 @@ impl Partition {
 
     /// A checkpoint is being made of the log as it is now.
     pub fn checkpoint_begins(&mut self) {
-        self.sealed_below_next = self.segments.active().map_or(self.marks.settled, |active| active.base);
+        self.sealed_below_next = self.segments.active().map_or(self.marks.settled, |active| active.name.base);
     }
 
     /// That checkpoint counts.
@@ -218,7 +239,7 @@ impl Partition {
     /// Nothing below `start` may be read any more; tells whether that is news. What is below stays until
     /// [`Partition::trimmed`].
     pub fn trim(&mut self, start: Offset) -> bool {
-        let start = start.min(self.marks.durable);
+        let start = start.min(self.visible().durable);
         if start <= self.marks.start {
             return false;
         }
@@ -251,9 +272,11 @@ impl Partition {
     /// Where the log would start if it kept only what `keep` allows: whole runs go, and whole batches of the tail.
     pub fn start_to_fit(&self, keep: Keep) -> Offset {
         let parts = || {
-            let runs = self.segments.list().iter().flat_map(|segment| &segment.runs);
-            let settled = runs
-                .map(|run| (run.end_offset.get(), u64::from(run.bytes.get()), run.max_timestamp_ms.get()));
+            let runs = self.segments.list().iter().flat_map(|segment| {
+                segment.live_runs().map(|run| (run.end_offset.get().min(segment.end()), run))
+            });
+            let settled =
+                runs.map(|(end, run)| (end, u64::from(run.bytes.get()), run.max_timestamp_ms.get()));
             let tail = self.tail.from(self.marks.settled);
             let tail = tail.map(|batch| (batch.end, batch.bytes.len() as u64, batch.max_timestamp_ms));
             settled.chain(tail).filter(|(end, _, _)| *end > self.marks.start)

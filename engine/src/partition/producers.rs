@@ -109,6 +109,14 @@ impl Producers {
         states
     }
 
+    /// Forgets batches at or behind `end`, which are gone.
+    pub fn truncate(&mut self, end: Offset) {
+        for state in self.states.values_mut() {
+            state.batches.retain(|batch| batch.base_offset < end);
+        }
+        self.states.retain(|_, state| !state.batches.is_empty());
+    }
+
     /// The producers as a checkpoint remembered them.
     pub fn restore(states: Vec<ProducerState>) -> Producers {
         Producers { states: states.into_iter().map(|state| (state.id, state)).collect() }

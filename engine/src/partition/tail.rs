@@ -44,11 +44,11 @@ impl Tail {
         self.batches.range(index..)
     }
 
-    /// Whole batches from the one that holds `from`: at most `bytes_max`, but at least one.
-    pub fn slices(&self, from: Offset, bytes_max: usize) -> Vec<Bytes> {
+    /// Whole batches from the one that holds `from` and below `end`: at most `bytes_max`, but at least one.
+    pub fn slices(&self, from: Offset, end: Offset, bytes_max: usize) -> Vec<Bytes> {
         let mut taken = 0;
         let mut slices = Vec::new();
-        for batch in self.from(from) {
+        for batch in self.from(from).take_while(|batch| batch.end <= end) {
             if !slices.is_empty() && taken + batch.bytes.len() > bytes_max {
                 break;
             }
@@ -56,6 +56,13 @@ impl Tail {
             slices.push(batch.bytes.clone());
         }
         slices
+    }
+
+    /// Forgets batches from the back that reach beyond `end`.
+    pub fn truncate(&mut self, end: Offset) {
+        while self.batches.back().is_some_and(|batch| batch.end > end) {
+            self.batches.pop_back();
+        }
     }
 
     /// Forgets batches from the front that came in frames up to `sequence` and end at or below `below`.

@@ -4,12 +4,15 @@
 //! reads or writes a file itself; [`recover`] does so once, at start.
 
 pub mod compact;
+mod name;
 pub mod recover;
 
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use zerocopy::IntoBytes;
+
+pub use name::{SegmentName, Standing};
 
 use crate::format::batch;
 use crate::format::crc::crc32c;
@@ -20,8 +23,10 @@ use crate::types::{LogId, Offset};
 /// One segment file.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    pub base: Offset,
+    pub name: SegmentName,
     pub runs: Vec<RunPlace>,
+    /// What stands at this offset and behind was truncated, though it is in the file.
+    pub limit: Offset,
     /// Where the next run goes.
     pub position: u64,
     pub sealed: bool,
@@ -32,7 +37,17 @@ pub struct Segment {
 impl Segment {
     /// One more than the last offset in it.
     pub fn end(&self) -> Offset {
-        self.runs.last().map_or(self.base, |run| run.end_offset.get())
+        self.runs.last().map_or(self.name.base, |run| run.end_offset.get()).min(self.limit)
+    }
+
+    /// Whether the file holds more than counts.
+    pub fn is_cut(&self) -> bool {
+        self.runs.last().is_some_and(|run| run.end_offset.get() > self.limit)
+    }
+
+    /// Its runs, but for those that were truncated as a whole.
+    pub fn live_runs(&self) -> impl Iterator<Item = &RunPlace> {
+        self.runs.iter().take_while(|run| run.base_offset.get() < self.limit)
     }
 }
 
@@ -47,7 +62,7 @@ pub struct Segments {
 impl Segments {
     /// The segments found at start.
     pub fn restore(list: Vec<Segment>, has_directory: bool) -> Segments {
-        assert!(list.is_sorted_by_key(|segment| segment.base));
+        assert!(list.is_sorted_by_key(|segment| segment.name.base));
         Segments { list, has_directory }
     }
 
@@ -58,7 +73,7 @@ impl Segments {
 
     /// The segment that begins with `base`.
     pub fn get(&self, base: Offset) -> Option<&Segment> {
-        let at = self.list.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        let at = self.list.binary_search_by_key(&base, |segment| segment.name.base).ok()?;
         self.list.get(at)
     }
 
@@ -73,19 +88,20 @@ impl Segments {
 
     /// Base and next position of the active segment; zeros when there is none.
     pub fn active_place(&self) -> (Offset, u64) {
-        self.active().map_or((0, 0), |segment| (segment.base, segment.position))
+        self.active().map_or((0, 0), |segment| (segment.name.base, segment.position))
     }
 
     /// A new active segment; its header goes out with its first run.
-    pub fn begin(&mut self, base: Offset, file: Descriptor) {
-        assert!(self.active().is_none() && self.list.last().is_none_or(|last| last.end() <= base));
-        self.list.push(Segment { base, runs: Vec::new(), position: 0, sealed: false, file: Some(file) });
+    pub fn begin(&mut self, name: SegmentName, file: Descriptor) {
+        assert!(self.active().is_none() && self.list.last().is_none_or(|last| last.end() <= name.base));
+        let (runs, limit) = (Vec::new(), Offset::MAX);
+        self.list.push(Segment { name, runs, limit, position: 0, sealed: false, file: Some(file) });
     }
 
     /// A run was written into the active segment, which is now `position` bytes long.
     pub fn push(&mut self, run: RunPlace, position: u64) {
         let Some(active) = self.active_mut() else { unreachable!("a run is written into an active segment") };
-        assert!(active.end() <= run.base_offset.get() && active.position < position);
+        assert!(active.end() <= run.base_offset.get() && active.position < position && !active.is_cut());
         active.runs.push(run);
         active.position = position;
     }
@@ -99,10 +115,21 @@ impl Segments {
     }
 
     /// Keeps a file open that was opened to be read.
-    pub fn opened(&mut self, base: Offset, file: Descriptor) {
-        if let Some(segment) = self.list.iter_mut().find(|segment| segment.base == base) {
+    pub fn opened(&mut self, name: SegmentName, file: Descriptor) {
+        if let Some(segment) = self.list.iter_mut().find(|segment| segment.name == name) {
             segment.file = Some(file);
         }
+    }
+
+    /// Nothing at `end` or behind counts any more. Returns the segments that go, for their files to be removed. The next one
+    /// begun is of a later generation.
+    pub fn truncate(&mut self, end: Offset) -> Vec<SegmentName> {
+        let keep = self.list.partition_point(|segment| segment.name.base < end);
+        let gone = self.list.drain(keep..).map(|segment| segment.name).collect();
+        if let Some(last) = self.list.last_mut().filter(|last| last.end() > end) {
+            last.limit = end;
+        }
+        gone
     }
 
     /// The run that holds `offset`, or the first behind it, with its segment. Runs of which compaction left nothing
@@ -123,35 +150,37 @@ impl Segments {
 
     /// First offset of the first run that may hold a record at or after a time.
     pub fn find_time(&self, timestamp_ms: i64) -> Option<Offset> {
-        let mut runs = self.list.iter().flat_map(|segment| &segment.runs);
+        let mut runs = self.list.iter().flat_map(Segment::live_runs);
         runs.find(|run| run.max_timestamp_ms.get() >= timestamp_ms).map(|run| run.base_offset.get())
     }
 
     /// First offset of the run with the largest timestamp, and that timestamp.
     pub fn latest_time(&self) -> Option<(i64, Offset)> {
-        let runs = self.list.iter().flat_map(|segment| &segment.runs);
+        let runs = self.list.iter().flat_map(Segment::live_runs);
         runs.map(|run| (run.max_timestamp_ms.get(), run.base_offset.get())).max_by_key(|(time, _)| *time)
     }
 
     /// Another file has taken the place of a sealed segment: the same offsets, with fewer records in them.
     pub fn replace(&mut self, base: Offset, runs: Vec<RunPlace>, position: u64, file: Descriptor) {
-        let Some(segment) = self.list.iter_mut().find(|segment| segment.base == base) else { return };
+        let Some(segment) = self.list.iter_mut().find(|segment| segment.name.base == base) else { return };
         let (first, last) = (segment.runs.first(), segment.end());
         assert!(
             segment.sealed && first.map(|run| run.base_offset) == runs.first().map(|run| run.base_offset)
         );
-        *segment = Segment { base, runs, position, sealed: true, file: Some(file) };
+        assert!(!segment.is_cut(), "a log that was truncated is not compacted");
+        let (name, limit) = (segment.name, segment.limit);
+        *segment = Segment { name, runs, limit, position, sealed: true, file: Some(file) };
         assert!(segment.end() == last, "a compacted segment ends where it ended");
     }
 
-    /// Forgets segments that end at or below `start`; returns their base offsets, for their files to be removed.
+    /// Forgets segments that end at or below `start`; returns their names, for their files to be removed.
     /// An active one only goes when `active_too`: while a run is being written into it, it must stay.
-    pub fn drop_below(&mut self, start: Offset, active_too: bool) -> Vec<Offset> {
+    pub fn drop_below(&mut self, start: Offset, active_too: bool) -> Vec<SegmentName> {
         let mut count = 0;
         while let Some(segment) = self.list.get(count).filter(|segment| segment.sealed || active_too) {
             // One of which damage left nothing ends where the next begins.
             let end = match segment.runs.is_empty() {
-                true => self.list.get(count + 1).map(|next| next.base),
+                true => self.list.get(count + 1).map(|next| next.name.base),
                 false => Some(segment.end()),
             };
             if end.is_none_or(|end| end > start) {
@@ -159,7 +188,7 @@ impl Segments {
             }
             count += 1;
         }
-        self.list.drain(..count).map(|segment| segment.base).collect()
+        self.list.drain(..count).map(|segment| segment.name).collect()
     }
 }
 
@@ -169,8 +198,8 @@ pub fn directory(data: &Path, log: LogId) -> PathBuf {
 }
 
 /// Path of a segment.
-pub fn path(data: &Path, log: LogId, base: Offset) -> PathBuf {
-    directory(data, log).join(format!("{base:020}.seg"))
+pub fn path(data: &Path, log: LogId, name: impl Into<SegmentName>) -> PathBuf {
+    directory(data, log).join(name.into().to_string())
 }
 
 /// Lays out a run of `batches` for `position` of the segment that begins with `base`; for position 0 the

@@ -9,7 +9,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{Segment, Segments, path};
+use super::name::Standing;
+use super::{Segment, SegmentName, Segments, path};
 use crate::error::{Damage, OpenError};
 use crate::format::checkpoint::LogState;
 use crate::format::run::{
@@ -18,66 +19,61 @@ use crate::format::run::{
 use crate::io::disk::{self, Disk};
 use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
+use crate::planted::{Bug, planted};
 use crate::types::Offset;
 
 /// The segments of a log and the files beside them that the checkpoint does not know.
 pub struct Found {
     pub segments: Segments,
-    /// Base offsets of segments to remove: begun after the checkpoint, so that the journal holds all that is in
-    /// them, or trimmed before it, their removal not yet on the device.
-    pub unfinished: Vec<Offset>,
+    /// Segments to remove: begun after the checkpoint, so that the journal holds all that is in
+    /// them, or trimmed or truncated before it, their removal not yet on the device.
+    pub unfinished: Vec<SegmentName>,
     /// What is not as it was written, and the offsets from which on it may matter.
     pub damage: Vec<(Offset, Damage)>,
     /// Files that a compaction left unfinished.
     pub abandoned: Vec<PathBuf>,
 }
 
-/// Whether the segment at `base` was trimmed, its removal not yet on the device: the checkpoint knows only later
-/// ones, or what follows it begins at the log's start already. `bases` are those of all segments of the log, in order.
-pub fn is_trimmed(state: &LogState, base: Offset, bases: &[Offset]) -> bool {
-    if base < state.first_segment {
-        return true;
-    }
-    let next = bases.get(bases.partition_point(|other| *other <= base));
-    next.map_or(state.end, |next| state.end.min(*next)) <= state.start
-}
-
 /// Finds the segments of the log that `state` describes. What is damaged in them is left out, and named.
 pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenError> {
     let directory = super::directory(data, state.id);
-    let names = disk.list(&directory)?;
-    let mut bases: Vec<Offset> =
-        names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
-    bases.sort_unstable();
-    let abandoned = names.iter().filter(|name| name.ends_with(".compact"));
-    let abandoned = abandoned.map(|name| directory.join(name)).collect();
+    let files = disk.list(&directory)?;
+    let mut names: Vec<SegmentName> = files.iter().filter_map(|file| SegmentName::parse(file)).collect();
+    names.sort_unstable();
     let (mut list, mut unfinished, mut damage) = (Vec::new(), Vec::new(), Vec::new());
-    for &base in &bases {
-        let active = state.segment_position > 0 && base == state.segment_base;
-        if base >= state.end || (!active && is_trimmed(state, base, &bases)) {
-            unfinished.push(base);
+    for (name, standing, limit) in state.standings(&names) {
+        if standing != Standing::Counts {
+            unfinished.push(name);
             continue;
         }
-        let path = path(data, state.id, base);
+        let path = path(data, state.id, name);
         let file = disk.open(&path, Open::ReadWrite)?;
         let file_bytes = disk::length(&path, &file)?;
-        let mut walk = Walk { path, file, file_bytes, state, base, damage: Vec::new() };
-        let segment = if active { walk.active()? } else { walk.sealed()? };
-        damage.extend(walk.damage.into_iter().map(|damage| (base, damage)));
+        let mut walk = Walk { path, file, file_bytes, state, name, damage: Vec::new() };
+        let is_active = state.segment_position > 0 && name.base == state.segment_base;
+        let mut segment = if is_active { walk.active()? } else { walk.sealed()? };
+        damage.extend(walk.damage.into_iter().map(|damage| (name.base, damage)));
+        if segment.end() > limit && !planted(Bug::TruncatedTailComesBack) {
+            segment.limit = limit;
+        }
         list.push(segment);
     }
-    let segments = Segments::restore(list, !names.is_empty() || disk.exists(&directory));
+    let abandoned = files.iter().filter(|name| name.ends_with(".compact"));
+    let abandoned = abandoned.map(|name| directory.join(name)).collect();
+    let segments = Segments::restore(list, !files.is_empty() || disk.exists(&directory));
     Ok(Found { segments, unfinished, abandoned, damage })
 }
 
 /// Offsets from `start` to `end` that are in no run.
 pub fn holes(segments: &Segments, start: Offset, end: Offset) -> Vec<Range<Offset>> {
     let (mut holes, mut next) = (Vec::new(), start);
-    for run in segments.list().iter().flat_map(|segment| &segment.runs) {
+    for (segment, run) in
+        segments.list().iter().flat_map(|segment| segment.live_runs().map(move |run| (segment, run)))
+    {
         if run.base_offset.get() > next {
             holes.push(next..run.base_offset.get().min(end));
         }
-        next = next.max(run.end_offset.get());
+        next = next.max(run.end_offset.get().min(segment.limit));
     }
     if next < end {
         holes.push(next..end);
@@ -91,7 +87,7 @@ struct Walk<'a> {
     file: Descriptor,
     file_bytes: u64,
     state: &'a LogState,
-    base: Offset,
+    name: SegmentName,
     damage: Vec<Damage>,
 }
 
@@ -102,7 +98,7 @@ impl Walk<'_> {
 
     fn header(&mut self) -> Result<(), OpenError> {
         let block = disk::read(&self.path, &self.file, 0, SEGMENT_HEADER_BYTES)?;
-        if let Err(bad) = SegmentHeader::read(&block, self.state.id, self.base) {
+        if let Err(bad) = SegmentHeader::read(&block, self.state.id, self.name.base) {
             self.damaged(0, bad.0);
         }
         Ok(())
@@ -111,7 +107,7 @@ impl Walk<'_> {
     /// Its table says what is in it; if that is damaged, its runs do.
     fn sealed(&mut self) -> Result<Segment, OpenError> {
         self.header()?;
-        let (log, base, file_bytes) = (self.state.id, self.base, self.file_bytes);
+        let (log, base, file_bytes) = (self.state.id, self.name.base, self.file_bytes);
         let trailer_at =
             file_bytes.saturating_sub(TRAILER_BYTES as u64) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
         let last_block = disk::read(&self.path, &self.file, trailer_at, TRAILER_BYTES)?;
@@ -125,7 +121,9 @@ impl Walk<'_> {
             .ok_or(BadSegment("the table of runs is cut short"))
             .and_then(|table| run::table(table, &last_block));
         match runs {
-            Ok(runs) => Ok(Segment { base, runs, position, sealed: true, file: None }),
+            Ok(runs) => {
+                Ok(Segment { name: self.name, runs, limit: Offset::MAX, position, sealed: true, file: None })
+            }
             Err(bad) => {
                 self.damaged(position, bad.0);
                 self.by_its_runs(position)
@@ -136,7 +134,7 @@ impl Walk<'_> {
     /// A segment whose table is damaged: every run up to the first that is not sound.
     fn by_its_runs(&mut self, limit: u64) -> Result<Segment, OpenError> {
         let (runs, position, _) = self.sound_runs(SEGMENT_HEADER_BYTES as u64, limit)?;
-        Ok(Segment { base: self.base, runs, position, sealed: true, file: None })
+        Ok(Segment { name: self.name, runs, limit: Offset::MAX, position, sealed: true, file: None })
     }
 
     /// The segment that was being filled: every sound run up to where the checkpoint says that it ended.
@@ -158,7 +156,7 @@ impl Walk<'_> {
         }
         let whole = position == limit && self.file_bytes >= limit;
         let file = whole.then(|| self.file.clone());
-        Ok(Segment { base: self.base, runs, position: limit, sealed: !whole, file })
+        Ok(Segment { name: self.name, runs, limit: Offset::MAX, position: limit, sealed: !whole, file })
     }
 
     /// Runs from `position` on, one behind the other, up to `limit`; where the first that is not sound would be, and
@@ -176,8 +174,10 @@ impl Walk<'_> {
                 Err(bad) => return Ok((runs, position, Some(bad))),
             };
             let follows =
-                runs.last().map_or(self.base, |run| run.end_offset.get()) <= header.base_offset.get();
-            if !follows || header.end_offset.get() > self.state.end {
+                runs.last().map_or(self.name.base, |run| run.end_offset.get()) <= header.base_offset.get();
+            // Only what was truncated may reach beyond the log's end.
+            let beyond = header.end_offset.get() > self.state.end;
+            if !follows || (beyond && self.name.generation == self.state.generation) {
                 let bad = BadSegment("the run's offsets are not those of the log");
                 return Ok((runs, position, Some(bad)));
             }
@@ -210,6 +210,11 @@ mod tests {
     fn a_segment_older_than_the_oldest_is_trimmed_whatever_became_of_those_behind_it() {
         let mut state = LogState { start: 15, end: 43, ..Partition::new(LogId(8)).state() };
         (state.segment_base, state.segment_position) = (15, 4096);
+        let is_trimmed = |state: &LogState, base: Offset, bases: &[Offset]| {
+            let names: Vec<SegmentName> = bases.iter().map(|base| SegmentName::from(*base)).collect();
+            let standings = state.standings(&names);
+            standings.iter().any(|(name, standing, _)| name.base == base && *standing == Standing::Gone)
+        };
         assert!(!is_trimmed(&state, 0, &[0]), "of a checkpoint that does not know its oldest segment");
         assert!(is_trimmed(&state, 0, &[0, 15]));
         state.first_segment = 15;

@@ -108,6 +108,13 @@ struct Gathered {
     complete: bool,
 }
 
+impl Compactor {
+    /// Whether it is this log's turn.
+    pub(super) fn is_busy_with(&self, log: LogId) -> bool {
+        self.job.as_ref().is_some_and(|job| job.log == log)
+    }
+}
+
 /// What an operation was for.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -175,13 +182,16 @@ impl Shard {
     pub fn compact(&mut self, log: LogId, rules: Compaction, now: Now) -> bool {
         let free = self.failed.is_none() && self.compactor.job.is_none() && self.shortage().is_none();
         let Some(partition) = self.live(log).filter(|_| free) else { return false };
+        if partition.generation > 0 || partition.truncation.is_some() {
+            return false; // its segments may hold more than counts
+        }
         let start = partition.durable_start();
         let segments = || partition.compactable().filter(|segment| segment.end() > start);
         let younger = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_min);
         let older = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_max);
         let (mut clean_bytes, mut dirty_bytes, mut overdue) = (0, 0, false);
         let mut to_map = VecDeque::new();
-        for (base, place) in segments().flat_map(|of| of.runs.iter().map(move |run| (of.base, *run))) {
+        for (base, place) in segments().flat_map(|of| of.runs.iter().map(move |run| (of.name.base, *run))) {
             let bytes = u64::from(place.bytes.get());
             if place.compacted_at_s.get() != 0 {
                 clean_bytes += bytes;
@@ -200,7 +210,7 @@ impl Shard {
         if to_map.is_empty() || !(overdue || ratio >= rules.dirty_ratio_min) {
             return false;
         }
-        let to_rewrite = segments().map(|segment| segment.base).collect();
+        let to_rewrite = segments().map(|segment| segment.name.base).collect();
         let now_s = u32::try_from(now.wall_ms / 1000).unwrap_or(1).max(1);
         let keys = compact::KeyMap::new(COMPACTION_KEYS_MAX);
         let job = Job { log, rules, now_s, keys, to_map, mapped: 0, to_rewrite, output: None, closed: false };
@@ -379,7 +389,7 @@ impl Shard {
         match (step, done) {
             (Step::OpenSource(base), Done::Opened(file)) => {
                 if let Some(partition) = self.logs.get_mut(&log) {
-                    partition.segments.opened(base, file);
+                    partition.segments.opened(base.into(), file);
                 }
             }
             (Step::Map(place), Done::Read(bytes)) => {

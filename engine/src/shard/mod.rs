@@ -23,6 +23,7 @@ mod room;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod truncate;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
 use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
 use crate::planted::{Bug, planted};
+use crate::segment::SegmentName;
 use crate::types::{LogId, Now, Offset, Ticket};
 
 use room::Wanting;
@@ -45,6 +47,7 @@ pub use compaction::Compaction;
 pub use read::ReadOutcome;
 pub use retained::Retained;
 pub use room::{Need, Shortage};
+pub use truncate::TruncateRefused;
 
 /// The token space of the engine's operations.
 pub const TOKEN_SPACE: u16 = 0;
@@ -56,6 +59,8 @@ pub enum ShardEvent {
     Appended { ticket: Ticket, base_offset: Offset, log_start: Offset, duplicate: bool },
     /// A read that could not be answered at once.
     Read { ticket: Ticket, outcome: ReadOutcome },
+    /// The truncation asked for with this ticket is on the device and done.
+    Truncated { ticket: Ticket },
     /// More of the log can be read.
     Advanced { log: LogId },
     /// The shard has failed; what it says names the file and the reason.
@@ -68,6 +73,8 @@ pub enum Refused {
     UnknownLog,
     OutOfOrderSequence,
     FencedProducer,
+    /// The log is being truncated; it takes batches again after [`ShardEvent::Truncated`].
+    Truncating,
     /// The file system has too little room; [`Shard::shortage`] says why. It may have some later.
     NoSpace,
     /// The shard has failed.
@@ -82,7 +89,7 @@ enum Work {
     Settle(Box<settle::Job>),
     Read {
         log: LogId,
-        base: Offset,
+        name: SegmentName,
         place: RunPlace,
     },
     Checkpoint,
@@ -97,6 +104,7 @@ enum Work {
 #[derive(Debug)]
 enum Effect {
     Trim(LogId, Offset),
+    Truncate(LogId),
     Delete(LogId),
 }
 
@@ -231,7 +239,7 @@ impl Shard {
 
     /// The log's watermarks; `None`: it does not exist here.
     pub fn marks(&self, log: LogId) -> Option<Watermarks> {
-        self.live(log).map(Partition::marks)
+        self.live(log).map(Partition::visible)
     }
 
     // -- append -------------------------------------------------------------------------------------------
@@ -257,6 +265,9 @@ impl Shard {
         }
         let partition = self.logs.get_mut(&log).filter(|partition| partition.deleted_in.is_none());
         let partition = partition.ok_or(Refused::UnknownLog)?;
+        if partition.truncation.is_some() {
+            return Err(Refused::Truncating);
+        }
         let header = batch.header();
         match partition.judge(header) {
             Verdict::Next if no_room => return Err(Refused::NoSpace),
@@ -319,8 +330,12 @@ impl Shard {
         while self.effects.front().is_some_and(|(due, _)| *due <= sequence) {
             match self.effects.pop_front() {
                 Some((_, Effect::Trim(log, start))) => self.trimmed(log, start, sequence),
+                Some((_, Effect::Truncate(log))) => self.truncation_durable(log),
                 Some((_, Effect::Delete(log))) => {
                     if let Some(partition) = self.logs.remove(&log) {
+                        if let Some(truncation) = partition.truncation {
+                            self.events.push_back(ShardEvent::Truncated { ticket: truncation.ticket });
+                        }
                         self.remove_files_of(&partition, sequence);
                     }
                 }
@@ -341,9 +356,15 @@ impl Shard {
         let Some(partition) = self.logs.get_mut(&log) else { return };
         partition.trimmed(start);
         let idle = !self.settler.is_busy(log);
-        for base in partition.segments.drop_below(start, idle) {
-            self.reader.forget_segment(log, base);
-            let path = crate::segment::path(&self.place.directory, log, base);
+        let gone = partition.segments.drop_below(start, idle);
+        self.remove_segments(log, &gone, sequence);
+    }
+
+    /// Removes segments' files once the frame `sequence` is durable.
+    fn remove_segments(&mut self, log: LogId, gone: &[SegmentName], sequence: u64) {
+        for name in gone {
+            self.reader.forget_segment(log, *name);
+            let path = crate::segment::path(&self.place.directory, log, *name);
             self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
@@ -351,7 +372,7 @@ impl Shard {
 
     fn remove_files_of(&mut self, partition: &Partition, sequence: u64) {
         for segment in partition.segments.list() {
-            let path = crate::segment::path(&self.place.directory, partition.id, segment.base);
+            let path = crate::segment::path(&self.place.directory, partition.id, segment.name);
             self.settler.forget(&path);
             self.checkpointer.remove_after(sequence, path);
         }
@@ -435,7 +456,7 @@ impl Shard {
             (Work::Compaction(step), result) => self.compaction_step(*step, result),
             (Work::Room, result) => self.looked_for_room(result),
             (Work::Settle(job), result) => self.settle_step(*job, result),
-            (Work::Read { log, base, place }, result) => self.read_step(log, base, &place, result),
+            (Work::Read { log, name, place }, result) => self.read_step(log, name, &place, result),
             (Work::Checkpoint, result) => self.checkpoint_step(result),
             (Work::Removal, _) => {} // a file that stays is found and removed at the next start
         }

@@ -7,6 +7,7 @@
 //! other through a log find it in the cache.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -17,7 +18,7 @@ use crate::format::run::{RUN_HEADER_BYTES, RunPlace};
 use crate::io::{Done, Fault, Op, Open, buffer};
 use crate::limits::READS_IN_FLIGHT_MAX;
 use crate::planted::{Bug, planted};
-use crate::segment;
+use crate::segment::{self, SegmentName};
 use crate::types::{LogId, Offset, Ticket};
 
 /// What a read came to.
@@ -55,8 +56,10 @@ struct Waiting {
 #[derive(Debug)]
 struct Wanted {
     log: LogId,
-    base: Offset,
+    name: SegmentName,
     place: RunPlace,
+    /// How much of it counts. Kept here, because the segment may be forgotten before it is read.
+    limit: Offset,
     readers: Vec<Waiting>,
     begun: bool,
     /// The file is being opened.
@@ -68,23 +71,24 @@ struct Wanted {
 pub(super) struct Reader {
     wanted: VecDeque<Wanted>,
     in_flight: usize,
-    /// Checked batches of runs, most recently used last: log, segment base, run, batches.
-    cache: VecDeque<(LogId, Offset, RunPlace, Bytes)>,
+    /// Checked batches of runs, most recently used last: log, segment, run, batches.
+    cache: VecDeque<(LogId, SegmentName, RunPlace, Bytes)>,
     cache_bytes: usize,
 }
 
 impl Reader {
-    fn cached(&mut self, log: LogId, place: &RunPlace) -> Option<Bytes> {
-        let index = self.cache.iter().position(|(found, _, run, _)| *found == log && run == place)?;
+    fn cached(&mut self, log: LogId, name: SegmentName, place: &RunPlace) -> Option<Bytes> {
+        let mut entries = self.cache.iter();
+        let index = entries.position(|(found, of, run, _)| *found == log && *of == name && run == place)?;
         let entry = self.cache.remove(index)?;
         let batches = entry.3.clone();
         self.cache.push_back(entry);
         Some(batches)
     }
 
-    fn keep(&mut self, log: LogId, base: Offset, place: RunPlace, batches: Bytes, bytes_max: usize) {
+    fn keep(&mut self, key: (LogId, SegmentName, RunPlace), batches: Bytes, bytes_max: usize) {
         self.cache_bytes += batches.len();
-        self.cache.push_back((log, base, place, batches));
+        self.cache.push_back((key.0, key.1, key.2, batches));
         while self.cache_bytes > bytes_max && self.cache.len() > 1 {
             if let Some((_, _, _, oldest)) = self.cache.pop_front() {
                 self.cache_bytes -= oldest.len();
@@ -105,7 +109,7 @@ impl Reader {
 
     /// Takes out whoever waits for a run of the segment that nobody has begun to read.
     fn take_waiting(&mut self, log: LogId, base: Offset) -> Vec<Waiting> {
-        let of = |wanted: &Wanted| !wanted.begun && wanted.log == log && wanted.base == base;
+        let of = |wanted: &Wanted| !wanted.begun && wanted.log == log && wanted.name.base == base;
         let (taken, rest): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.wanted).into_iter().partition(of);
         self.wanted = rest;
@@ -114,15 +118,35 @@ impl Reader {
 
     /// Whether somebody is just opening the segment's file.
     pub(super) fn is_opening(&self, log: LogId, base: Offset) -> bool {
-        self.wanted.iter().any(|wanted| wanted.opening && wanted.log == log && wanted.base == base)
+        self.wanted.iter().any(|wanted| wanted.opening && wanted.log == log && wanted.name.base == base)
     }
 
     /// Forgets what was cached of one segment.
-    pub(super) fn forget_segment(&mut self, log: LogId, base: Offset) {
-        self.uncache(|entry| entry.0 == log && entry.1 == base);
+    pub(super) fn forget_segment(&mut self, log: LogId, name: SegmentName) {
+        self.uncache(|entry| entry.0 == log && entry.1 == name);
     }
 
-    fn uncache(&mut self, gone: impl Fn(&(LogId, Offset, RunPlace, Bytes)) -> bool) {
+    /// Answers everybody who waits for what lies at `end` or behind and is no more.
+    pub(super) fn truncate(
+        &mut self,
+        log: LogId,
+        log_start: Offset,
+        end: Offset,
+        events: &mut VecDeque<ShardEvent>,
+    ) {
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.log == log) {
+            wanted.limit = wanted.limit.min(end);
+            for reader in wanted.readers.extract_if(.., |reader| reader.from >= end) {
+                let outcome = match reader.from == end {
+                    true => ReadOutcome::Data { batches: Vec::new(), log_start, durable: end },
+                    false => ReadOutcome::OutOfRange { log_start, durable: end },
+                };
+                events.push_back(ShardEvent::Read { ticket: reader.ticket, outcome });
+            }
+        }
+    }
+
+    fn uncache(&mut self, gone: impl Fn(&(LogId, SegmentName, RunPlace, Bytes)) -> bool) {
         self.cache.retain(|entry| !gone(entry));
         self.cache_bytes = self.cache.iter().map(|entry| entry.3.len()).sum();
     }
@@ -139,7 +163,7 @@ impl Shard {
         ticket: Ticket,
     ) -> Option<ReadOutcome> {
         let Some(partition) = self.live(log) else { return Some(ReadOutcome::UnknownLog) };
-        let marks = partition.marks();
+        let marks = partition.visible();
         let (log_start, durable) = (marks.start, marks.durable);
         if from < log_start || from > durable {
             return Some(ReadOutcome::OutOfRange { log_start, durable });
@@ -151,19 +175,20 @@ impl Shard {
             return Some(ReadOutcome::Data { batches: Vec::new(), log_start, durable });
         }
         if partition.tail.first().is_some_and(|first| first <= from) {
-            let batches = partition.tail.slices(from, bytes_max);
+            let batches = partition.tail.slices(from, durable, bytes_max);
             self.counts.read_from_memory_bytes += bytes_of(&batches);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         }
         let Some((segment, place)) = partition.segments.find(from) else {
             // Nothing is left of these offsets but the tail behind them.
-            let batches = partition.tail.slices(from, bytes_max);
+            let batches = partition.tail.slices(from, durable, bytes_max);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         };
-        let base = segment.base;
-        if let Some(run) = self.reader.cached(log, &place) {
-            let batches = cut(&run, from, bytes_max);
-            if batches.is_empty() {
+        let (name, limit) = (segment.name, segment.limit);
+        let end = limit.min(durable);
+        if let Some(run) = self.reader.cached(log, name, &place) {
+            let batches = cut(&run, from..end, bytes_max);
+            if batches.is_empty() && place.end_offset.get() < end {
                 // Compaction left nothing from here to the end of the run.
                 return self.read(log, place.end_offset.get(), bytes_max, ticket);
             }
@@ -171,13 +196,15 @@ impl Shard {
             return Some(ReadOutcome::Data { batches, log_start, durable });
         }
         let reader = Waiting { from, bytes_max, ticket };
-        match self.reader.wanted.iter_mut().find(|wanted| wanted.log == log && wanted.place == place) {
+        let mut wanted = self.reader.wanted.iter_mut();
+        match wanted.find(|wanted| wanted.log == log && wanted.name == name && wanted.place == place) {
             Some(wanted) => wanted.readers.push(reader),
             None => {
                 self.reader.wanted.push_back(Wanted {
                     log,
-                    base,
+                    name,
                     place,
+                    limit,
                     readers: vec![reader],
                     begun: false,
                     opening: false,
@@ -191,13 +218,13 @@ impl Shard {
     /// First offset from which on a reader looking for the first record at or after a time must look.
     pub fn seek_time(&self, log: LogId, timestamp_ms: i64) -> Option<Offset> {
         let partition = self.live(log)?;
-        let marks = partition.marks();
+        let marks = partition.visible();
         let in_tail = || {
             let mut tail = partition.tail.from(marks.settled.max(marks.start));
             tail.find(|batch| batch.max_timestamp_ms >= timestamp_ms).map(|batch| batch.base)
         };
         let found = partition.segments.find_time(timestamp_ms).or_else(in_tail);
-        found.map(|offset| offset.max(marks.start))
+        found.map(|offset| offset.max(marks.start)).filter(|offset| *offset < marks.durable)
     }
 
     /// First offset from which on a reader looking for the record with the largest timestamp must look, and
@@ -213,7 +240,7 @@ impl Shard {
 
     /// The segment's file is another one now: whoever waits for a run of it looks for it anew.
     pub(super) fn segment_replaced(&mut self, log: LogId, base: Offset) {
-        self.reader.forget_segment(log, base);
+        self.reader.forget_segment(log, base.into());
         for Waiting { from, bytes_max, ticket } in self.reader.take_waiting(log, base) {
             if let Some(outcome) = self.read(log, from, bytes_max, ticket) {
                 self.events.push_back(ShardEvent::Read { ticket, outcome });
@@ -225,16 +252,16 @@ impl Shard {
         while self.reader.in_flight < READS_IN_FLIGHT_MAX {
             let Some(wanted) = self.reader.wanted.iter_mut().find(|wanted| !wanted.begun) else { return };
             wanted.begun = true;
-            let (log, base, place) = (wanted.log, wanted.base, wanted.place);
+            let (log, name, place) = (wanted.log, wanted.name, wanted.place);
             self.reader.in_flight += 1;
-            self.read_run(log, base, place);
+            self.read_run(log, name, place);
         }
     }
 
-    fn read_run(&mut self, log: LogId, base: Offset, place: RunPlace) {
+    fn read_run(&mut self, log: LogId, name: SegmentName, place: RunPlace) {
         let segments = self.logs.get(&log).map(|partition| partition.segments.list()).unwrap_or_default();
         let file =
-            segments.iter().find(|segment| segment.base == base).and_then(|segment| segment.file.clone());
+            segments.iter().find(|segment| segment.name == name).and_then(|segment| segment.file.clone());
         let op = match file {
             Some(file) => {
                 let length = place.total_bytes();
@@ -242,46 +269,47 @@ impl Shard {
             }
             None => {
                 let same =
-                    |wanted: &&mut Wanted| wanted.log == log && wanted.base == base && wanted.place == place;
+                    |wanted: &&mut Wanted| wanted.log == log && wanted.name == name && wanted.place == place;
                 self.reader.wanted.iter_mut().filter(same).for_each(|wanted| wanted.opening = true);
-                Op::Open { path: segment::path(&self.place.directory, log, base), how: Open::Read }
+                Op::Open { path: segment::path(&self.place.directory, log, name), how: Open::Read }
             }
         };
-        self.want(Work::Read { log, base, place }, op);
+        self.want(Work::Read { log, name, place }, op);
     }
 
     /// A file was opened or a run was read.
     pub(super) fn read_step(
         &mut self,
         log: LogId,
-        base: Offset,
+        name: SegmentName,
         place: &RunPlace,
         result: Result<Done, Fault>,
     ) {
-        let same = |wanted: &Wanted| wanted.log == log && wanted.base == base && wanted.place == *place;
+        let same = |wanted: &Wanted| wanted.log == log && wanted.name == name && wanted.place == *place;
         let index = self.reader.wanted.iter().position(|wanted| wanted.begun && same(wanted));
         let Some(index) = index else { unreachable!("a run was read that nobody wanted") };
         let place = *place;
         self.reader.wanted[index].opening = false;
         if let Ok(Done::Opened(file)) = result {
             if let Some(partition) = self.logs.get_mut(&log) {
-                partition.segments.opened(base, file.clone());
+                partition.segments.opened(name, file.clone());
             }
             let length = place.total_bytes();
             let position = place.position.get();
             let op = Op::Read { file, position, buffer: buffer::aligned(length), length };
-            return self.want(Work::Read { log, base, place }, op);
+            return self.want(Work::Read { log, name, place }, op);
         }
         let Some(wanted) = self.reader.wanted.remove(index) else { return };
         self.reader.in_flight -= 1;
         let checked = self.checked_run(&wanted, result);
         let mut onward = Vec::new();
+        let marks = self.marks(log).unwrap_or_default();
+        let end = wanted.limit.min(marks.durable);
         for reader in &wanted.readers {
-            let marks = self.marks(log).unwrap_or_default();
             let outcome = match &checked {
                 Ok(run) => {
-                    let batches = cut(run, reader.from, reader.bytes_max);
-                    if batches.is_empty() {
+                    let batches = cut(run, reader.from..end, reader.bytes_max);
+                    if batches.is_empty() && place.end_offset.get() < end {
                         onward.push(*reader);
                         continue;
                     }
@@ -297,7 +325,7 @@ impl Shard {
         }
         if let Ok(run) = checked {
             self.counts.read_from_device_bytes += run.len() as u64;
-            self.reader.keep(log, base, place, run, self.place.sizes.run_cache_bytes);
+            self.reader.keep((log, name, place), run, self.place.sizes.run_cache_bytes);
         }
         for Waiting { bytes_max, ticket, .. } in onward {
             // Compaction left nothing from there to the end of the run.
@@ -309,7 +337,7 @@ impl Shard {
     }
 
     fn checked_run(&self, wanted: &Wanted, result: Result<Done, Fault>) -> Result<Bytes, ReadOutcome> {
-        let path = segment::path(&self.place.directory, wanted.log, wanted.base);
+        let path = segment::path(&self.place.directory, wanted.log, wanted.name);
         let position = wanted.place.position.get();
         match result {
             Ok(Done::Read(bytes)) if planted(Bug::ServeUnchecked) => {
@@ -333,13 +361,18 @@ impl Shard {
     }
 }
 
-/// Whole batches out of a checked run, from the one that holds `from`: one slice, or none.
-fn cut(run: &Bytes, from: Offset, bytes_max: usize) -> Vec<Bytes> {
+/// Whole batches out of a checked run, from the one that holds the first of `offsets` and below their end: one slice,
+/// or none.
+fn cut(run: &Bytes, offsets: Range<Offset>, bytes_max: usize) -> Vec<Bytes> {
     let (mut start, mut end) = (None, 0);
     let mut at = 0;
     while let Some(header) = run.get(at..).and_then(|rest| batch::shape(rest).ok()) {
         let next = at + header.total_bytes();
-        if header.base_offset.get() as u64 + header.offsets_count() > from {
+        let end_offset = header.base_offset.get() as u64 + header.offsets_count();
+        if end_offset > offsets.end {
+            break;
+        }
+        if end_offset > offsets.start {
             let begin = *start.get_or_insert(at);
             if next - begin > bytes_max && end > begin {
                 break;

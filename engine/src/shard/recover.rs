@@ -36,7 +36,7 @@ use crate::journal::{Files, Journal, JournalFile, Position};
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::{Partition, TailBatch};
 use crate::planted::{Bug, planted};
-use crate::segment;
+use crate::segment::{self, Segment, SegmentName};
 use crate::types::{LogId, Offset};
 
 /// How a data directory is opened.
@@ -108,10 +108,19 @@ impl fmt::Display for Report {
     }
 }
 
+/// What the journal says of a log in front of a truncation that the checkpoint contains.
+#[derive(Default)]
+struct Doubtful {
+    /// Some of them may be left.
+    batches: Vec<(Entry, Result<(BatchHeader, TailBatch), Damage>)>,
+    start: u64,
+}
+
 /// Everything found so far.
 struct Recovery<'a> {
     config: &'a OpenConfig,
     logs: HashMap<LogId, Partition>,
+    doubtful: HashMap<LogId, Doubtful>,
     /// Segment files written here.
     dirty: BTreeMap<PathBuf, Descriptor>,
     /// Files begun after the checkpoints; the journals hold all that is in them.
@@ -153,6 +162,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let mut recovery = Recovery {
         config,
         logs: HashMap::new(),
+        doubtful: HashMap::new(),
         dirty: BTreeMap::new(),
         unfinished: Vec::new(),
         thinned: Vec::new(),
@@ -269,17 +279,21 @@ impl Recovery<'_> {
 
     fn segments(&mut self, checkpoints: &[Checkpoint]) -> Result<(), OpenError> {
         let data = &self.config.directory;
-        for state in checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs) {
+        let logs = checkpoints.iter().flat_map(|found| found.logs.iter().map(|log| (log, found.sequence)));
+        for (state, sequence) in logs {
             let found = segment::recover::find(&self.config.disk, data, state)?;
             self.losses.extend(found.damage.into_iter().map(|(offset, damage)| Loss {
                 log: state.id,
                 offset,
                 damage,
             }));
-            self.unfinished.extend(found.unfinished.iter().map(|base| segment::path(data, state.id, *base)));
+            self.unfinished.extend(found.unfinished.iter().map(|name| segment::path(data, state.id, *name)));
             self.unfinished.extend(found.abandoned);
             let mut partition = Partition::restore(state.clone());
             partition.segments = found.segments;
+            if partition.truncated_in <= sequence {
+                partition.truncated_in = 0; // the journal is read behind it
+            }
             self.logs.insert(state.id, partition);
         }
         Ok(())
@@ -297,6 +311,12 @@ impl Recovery<'_> {
         let from = From { shard, incarnation, sequence, chain };
         let disk = &self.config.disk;
         let end = scan(disk, &directory, from, journal, |frame| self.replay(frame))?;
+        let contained = checkpoint.logs.iter().map(|log| log.truncated_in).max().unwrap_or_default();
+        if contained > end.sequence {
+            let what =
+                format!("frame {contained} had been made durable, says the checkpoint, but it is not sound");
+            return Err(Damage { path: directory, position: 0, what }.into());
+        }
         self.report.frames_count += end.sequence - sequence;
         self.report.journal_bytes += end.bytes;
         self.report.torn_frames += u32::from(end.torn);
@@ -320,6 +340,10 @@ impl Recovery<'_> {
                     }
                     self.config.disk.remove_directory(&directory)?;
                 }
+                Kind::Trim if self.is_contained(entry.log, sequence) => {
+                    let start = &mut self.doubtful.entry(entry.log).or_default().start;
+                    *start = entry.offset.max(*start);
+                }
                 Kind::Trim => {
                     if let Some(partition) = self.logs.get_mut(&entry.log) {
                         partition.trim(entry.offset);
@@ -327,11 +351,12 @@ impl Recovery<'_> {
                     }
                     self.drop_trimmed(entry.log)?;
                 }
+                Kind::Truncate => self.replay_truncate(entry.log, entry.offset, sequence)?,
                 Kind::Batch => match sound_batch(&frame, entry) {
                     Ok((header, batch)) => {
-                        self.replay_batch(entry.log, entry.offset, sequence, &header, batch)?;
+                        self.replay_batch(entry, sequence, &header, batch)?;
                     }
-                    Err(damage) if frame.damaged => self.replay_lost(entry, damage),
+                    Err(damage) if frame.damaged => self.replay_lost(entry, sequence, damage),
                     Err(damage) => return Err(damage.into()),
                 },
             }
@@ -352,13 +377,13 @@ impl Recovery<'_> {
     }
 
     /// A batch that is gone: its offsets stay given, and whoever reads them is told.
-    fn replay_lost(&mut self, entry: &Entry, damage: Damage) {
-        let offsets = entry.offset..entry.offset + u64::from(entry.offsets_count);
-        if let Some(partition) = self.logs.get_mut(&entry.log)
-            && partition.lost(offsets)
-        {
-            self.losses.push(Loss { log: entry.log, offset: entry.offset, damage });
+    fn replay_lost(&mut self, entry: &Entry, sequence: u64, damage: Damage) {
+        let Some(partition) = self.logs.get_mut(&entry.log) else { return };
+        if sequence <= partition.truncated_in {
+            let doubtful = self.doubtful.entry(entry.log).or_default();
+            return doubtful.batches.push((entry.clone(), Err(damage)));
         }
+        lose(partition, &mut self.losses, entry, damage);
     }
 
     /// No checkpoint knows the log yet, so all that its segments hold is in the journal.
@@ -375,20 +400,77 @@ impl Recovery<'_> {
 
     fn replay_batch(
         &mut self,
-        log: LogId,
-        base: u64,
+        entry: &Entry,
         sequence: u64,
         header: &BatchHeader,
         bytes: Bytes,
     ) -> Result<(), OpenError> {
+        let (log, base) = (entry.log, entry.offset);
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let end = base + header.offsets_count();
         let max_timestamp_ms = header.max_timestamp.get();
-        partition.replay(header, TailBatch { base, end, max_timestamp_ms, sequence, bytes });
+        let batch = TailBatch { base, end, max_timestamp_ms, sequence, bytes };
+        if sequence <= partition.truncated_in {
+            let doubtful = self.doubtful.entry(log).or_default();
+            doubtful.batches.push((entry.clone(), Ok((*header, batch))));
+            return Ok(());
+        }
+        partition.replay(header, batch);
         self.report.replayed_batches += 1;
         let run_bytes = self.config.sizes.run_bytes;
         while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= run_bytes) {
             self.settle_run(log)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the checkpoint contains a truncation of the log that came in this frame or later.
+    fn is_contained(&self, log: LogId, sequence: u64) -> bool {
+        self.logs.get(&log).is_some_and(|partition| sequence <= partition.truncated_in)
+    }
+
+    /// What a checkpoint counted on already is not done again, for later batches may be in segments. It only tells
+    /// which of the batches before it are left.
+    fn replay_truncate(&mut self, log: LogId, end: u64, sequence: u64) -> Result<(), OpenError> {
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        if sequence <= partition.truncated_in {
+            let doubtful = self.doubtful.entry(log).or_default();
+            doubtful.batches.retain(|(entry, _)| entry.offset < end);
+            if sequence == partition.truncated_in {
+                for (entry, batch) in doubtful.batches.drain(..) {
+                    match batch {
+                        Ok((header, batch)) => {
+                            partition.replay(&header, batch);
+                            self.report.replayed_batches += 1;
+                        }
+                        Err(damage) => lose(partition, &mut self.losses, &entry, damage),
+                    }
+                }
+                partition.truncated_in = 0;
+                partition.trim(doubtful.start);
+                partition.trimmed(doubtful.start.min(partition.marks().start));
+                return self.drop_trimmed(log);
+            }
+            return Ok(());
+        }
+        let end = end.max(partition.marks().start);
+        let gone = partition.truncated(end, 0);
+        // Runs of the last life may stand behind the part that counts; what replays them was taken back.
+        if let Some(active) = partition.segments.active()
+            && let Some(file) = &active.file
+        {
+            let path = segment::path(&self.config.directory, log, active.name);
+            disk::truncate(&path, file, active.position)?;
+            self.dirty.insert(path, file.clone());
+        }
+        self.remove_segments(log, &gone)
+    }
+
+    fn remove_segments(&mut self, log: LogId, gone: &[SegmentName]) -> Result<(), OpenError> {
+        for name in gone {
+            let path = segment::path(&self.config.directory, log, *name);
+            self.dirty.remove(&path);
+            self.config.disk.remove(&path)?;
         }
         Ok(())
     }
@@ -449,12 +531,8 @@ impl Recovery<'_> {
     /// Removes the segments that end below the log's start.
     fn drop_trimmed(&mut self, log: LogId) -> Result<(), OpenError> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
-        for base in partition.segments.drop_below(partition.marks().start, true) {
-            let path = segment::path(&self.config.directory, log, base);
-            self.dirty.remove(&path);
-            self.config.disk.remove(&path)?;
-        }
-        Ok(())
+        let gone = partition.segments.drop_below(partition.marks().start, true);
+        self.remove_segments(log, &gone)
     }
 
     /// Writes the next run of a log, making or sealing a segment as needed.
@@ -463,10 +541,11 @@ impl Recovery<'_> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.config.sizes.run_bytes);
         let segment_bytes = self.config.sizes.segment_bytes;
-        if let Some(active) = partition.segments.active().filter(|active| active.position >= segment_bytes) {
-            let path = segment::path(data, log, active.base);
+        let is_full = |active: &&Segment| active.position >= segment_bytes || active.is_cut();
+        if let Some(active) = partition.segments.active().filter(is_full) {
+            let path = segment::path(data, log, active.name);
             if let Some(file) = &active.file {
-                let table = run::seal(log, active.base, &active.runs, active.position);
+                let table = run::seal(log, active.name.base, &active.runs, active.position);
                 let mut aligned = buffer::aligned(table.len());
                 aligned.extend_from_slice(&table);
                 disk::write(&path, file, active.position, &aligned)?;
@@ -479,13 +558,14 @@ impl Recovery<'_> {
         if partition.segments.active().is_none() {
             self.config.disk.make_directory(&segment::directory(data, log))?;
             partition.segments.has_directory = true;
-            let file = self.config.disk.open(&segment::path(data, log, offsets.start), Open::Replace)?;
-            partition.segments.begin(offsets.start, file);
+            let name = SegmentName { base: offsets.start, generation: partition.generation };
+            let file = self.config.disk.open(&segment::path(data, log, name), Open::Replace)?;
+            partition.segments.begin(name, file);
         }
         let Some(active) = partition.segments.active() else { return Ok(()) };
-        let path = segment::path(data, log, active.base);
+        let path = segment::path(data, log, active.name);
         let Some(file) = active.file.clone() else { return Ok(()) };
-        let (base, position) = (active.base, active.position);
+        let (base, position) = (active.name.base, active.position);
         disk::truncate(&path, &file, position)?;
         let (bytes, place, end) = segment::lay_out(
             log,
@@ -642,6 +722,14 @@ fn sound_batch(frame: &Replay<'_>, entry: &Entry) -> Result<(BatchHeader, Bytes)
 fn gone(data: &Path, log: LogId) -> Damage {
     let what = "a segment file is gone, or the part of it that held these records".to_string();
     Damage { path: segment::directory(data, log), position: 0, what }
+}
+
+/// Offsets that stay given although their batch is gone.
+fn lose(partition: &mut Partition, losses: &mut Vec<Loss>, entry: &Entry, damage: Damage) {
+    let offsets = entry.offset..entry.offset + u64::from(entry.offsets_count);
+    if partition.lost(offsets) {
+        losses.push(Loss { log: entry.log, offset: entry.offset, damage });
+    }
 }
 
 pub(crate) fn journal_directory(data: &Path, shard: u16) -> PathBuf {

@@ -19,8 +19,8 @@ use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open};
 use crate::limits::SETTLES_IN_FLIGHT_MAX;
 use crate::planted::{Bug, planted};
-use crate::segment;
-use crate::types::{LogId, Offset};
+use crate::segment::{self, SegmentName};
+use crate::types::LogId;
 
 /// Which logs are to be settled, and what a checkpoint must sync.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub(super) struct Job {
 enum Step {
     MakeDirectory,
     Open {
-        base: Offset,
+        name: SegmentName,
     },
     Write {
         place: RunPlace,
@@ -125,22 +125,24 @@ impl Shard {
         let data = &self.place.directory;
         let Some(active) = partition.segments.active() else {
             let (step, op) = if partition.segments.has_directory {
-                let path = segment::path(data, log, offsets.start);
-                (Step::Open { base: offsets.start }, Op::Open { path, how: Open::Replace })
+                let name = SegmentName { base: offsets.start, generation: partition.generation };
+                let path = segment::path(data, log, name);
+                (Step::Open { name }, Op::Open { path, how: Open::Replace })
             } else {
                 (Step::MakeDirectory, Op::MakeDirectory { path: segment::directory(data, log) })
             };
             return self.settle_with(Job { log, step }, op);
         };
         let Some(file) = active.file.clone() else { unreachable!("an active segment is open") };
-        if active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max) {
-            let table = run::seal(log, active.base, &active.runs, active.position);
+        let full = active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
+        if full || active.is_cut() {
+            let table = run::seal(log, active.name.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);
             let op = Op::Write { file, position: active.position, data: aligned.freeze(), durable: false };
             return self.settle_with(Job { log, step: Step::Seal }, op);
         }
-        let (base, position) = (active.base, active.position);
+        let (base, position) = (active.name.base, active.position);
         let (bytes, place, end_position) = segment::lay_out(
             log,
             base,
@@ -164,13 +166,19 @@ impl Shard {
 
     /// One step is done.
     pub(super) fn settle_step(&mut self, job: Job, result: Result<Done, Fault>) {
-        self.settler.in_flight.retain(|log| *log != job.log);
+        let log = job.log;
+        self.settler.in_flight.retain(|other| *other != log);
+        self.settle_done(job, result);
+        self.truncate_now(log);
+    }
+
+    fn settle_done(&mut self, job: Job, result: Result<Done, Fault>) {
         let data = self.place.directory.clone();
         let directory = segment::directory(&data, job.log);
         let Some(partition) = self.logs.get_mut(&job.log) else {
             // Deleted meanwhile: take back what this step may have made. That it failed does not matter.
-            if let Step::Open { base } = job.step {
-                self.want(Work::Removal, Op::Remove { path: segment::path(&data, job.log, base) });
+            if let Step::Open { name } = job.step {
+                self.want(Work::Removal, Op::Remove { path: segment::path(&data, job.log, name) });
             }
             self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
             return;
@@ -185,8 +193,8 @@ impl Shard {
                 partition.segments.has_directory = true;
                 self.settler.dirty_directories.insert(data.join("log"));
             }
-            (Step::Open { base }, Done::Opened(file)) => {
-                partition.segments.begin(base, file);
+            (Step::Open { name }, Done::Opened(file)) => {
+                partition.segments.begin(name, file);
                 self.settler.dirty_directories.insert(directory);
             }
             (Step::Cut, _) => return self.settler.queue.push_front(job.log),
@@ -231,7 +239,7 @@ impl Shard {
             return;
         };
         if let Some(file) = active.file.clone() {
-            self.settler.dirty_files.insert(segment::path(&self.place.directory, log, active.base), file);
+            self.settler.dirty_files.insert(segment::path(&self.place.directory, log, active.name), file);
         }
     }
 

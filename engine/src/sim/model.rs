@@ -35,13 +35,16 @@ pub enum Change {
     Create(LogId),
     Delete(LogId),
     Trim(LogId, Offset),
+    /// The log ends at the offset from here on.
+    Truncate(LogId, Offset),
     Append(LogId, Appended),
 }
 
 impl Change {
     fn log(&self) -> LogId {
         match self {
-            Change::Create(log) | Change::Delete(log) | Change::Trim(log, _) | Change::Append(log, _) => *log,
+            Change::Create(log) | Change::Delete(log) => *log,
+            Change::Trim(log, _) | Change::Truncate(log, _) | Change::Append(log, _) => *log,
         }
     }
 }
@@ -122,6 +125,15 @@ impl Log {
         }
     }
 
+    fn truncate(&mut self, end: Offset) {
+        self.end = self.end.min(end);
+        self.batches.split_off(&end);
+        for producer in self.producers.values_mut() {
+            producer.last.retain(|appended| appended.base < end);
+        }
+        self.producers.retain(|_, producer| !producer.last.is_empty());
+    }
+
     /// Whether recovery has left the log so.
     fn is(&self, marks: Option<Watermarks>) -> bool {
         marks.is_some_and(|marks| {
@@ -169,6 +181,11 @@ fn apply(logs: &mut BTreeMap<LogId, Log>, change: &Change) {
         Change::Trim(log, start) => {
             if let Some(log) = logs.get_mut(log) {
                 log.start = log.start.max(*start);
+            }
+        }
+        Change::Truncate(log, end) => {
+            if let Some(log) = logs.get_mut(log) {
+                log.truncate(*end);
             }
         }
         Change::Append(log, appended) => {
@@ -288,13 +305,13 @@ impl Model {
 
     /// Whether the batch at `base` is safe.
     pub fn is_safe(&self, log: LogId, base: Offset) -> bool {
-        let in_base = self.base.get(&log).is_some_and(|log| base < log.end);
-        in_base
-            || self.histories.iter().any(|history| {
-                history.changes[..history.safe].iter().rev().any(|change| {
-                    matches!(change, Change::Append(found, appended) if *found == log && appended.base == base)
-                })
-            })
+        let is_it = |change: &Change| matches!(change, Change::Append(found, appended) if *found == log && appended.base == base);
+        // The last one that was given this place.
+        let appended = self
+            .histories
+            .iter()
+            .find_map(|history| history.changes.iter().rposition(is_it).map(|index| index < history.safe));
+        appended.unwrap_or_else(|| self.base.get(&log).is_some_and(|log| base < log.end))
     }
 }
 

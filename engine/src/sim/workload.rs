@@ -12,7 +12,7 @@ use crate::format::batch::{BatchHeader, CRC_START, CheckedBatch};
 use crate::format::crc::crc32c;
 use crate::format::record::BatchBuilder;
 use crate::segment::compact::Codecs;
-use crate::shard::{Compaction, Refused};
+use crate::shard::{Compaction, Refused, TruncateRefused};
 use crate::types::{LogId, Offset, Ticket};
 
 const LOGS_MAX: usize = 5;
@@ -51,8 +51,9 @@ impl World {
             55..=60 => self.append_again()?,
             61..=65 => self.create(),
             66..=67 => self.delete(),
-            68..=74 => self.trim(),
-            75..=86 => self.read_somewhere()?,
+            68..=72 => self.trim(),
+            73..=76 => self.truncate()?,
+            77..=86 => self.read_somewhere()?,
             87..=90 => self.clock.advance(60_000),
             _ => {}
         }
@@ -158,9 +159,10 @@ impl World {
         match self.shards[shard].append(log, &batch, ticket) {
             Ok(()) => {}
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
+            Err(Refused::Truncating) if self.is_truncating(log) => return Ok(()),
+            Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
             // What rotted may be the producer's last batch, so that there is a gap before this one.
             Err(Refused::OutOfOrderSequence) if self.at_rest && producer.is_some() => return Ok(()),
-            Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),
         }
         let base = self.model.logs.get(&log).map_or(0, |log| log.end);
@@ -177,6 +179,7 @@ impl World {
         match self.shards[shard].append(log, &batch, ticket) {
             Err(Refused::OutOfOrderSequence) => Ok(()),
             Err(Refused::Failed) if self.failed[shard] => Ok(()),
+            Err(Refused::Truncating) if self.is_truncating(log) => Ok(()),
             other => Err(format!("{log:?} takes a batch out of sequence: {other:?}")),
         }
     }
@@ -204,6 +207,7 @@ impl World {
         match self.shards[shard].append(log, &batch, ticket) {
             Ok(()) => {}
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
+            Err(Refused::Truncating) if self.is_truncating(log) => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch sent again: {refused:?}")),
         }
         let changes = self.model.changes(shard);
@@ -249,6 +253,54 @@ impl World {
         if start > marks.start {
             self.model.change(shard, Change::Trim(log, start));
         }
+    }
+
+    /// Takes back the end of a log, mostly little of it; sometimes what must not be.
+    fn truncate(&mut self) -> Result<(), String> {
+        let Some(log) = self.some_log() else { return Ok(()) };
+        let shard = self.shard_of(log);
+        let ticket = self.ticket();
+        let Some(known) = self.model.logs.get(&log) else { return Ok(()) };
+        let (start, end) = (known.start, known.end);
+        let mut places: Vec<Offset> = known.batches.range(start..).map(|(base, _)| *base).collect();
+        places.push(end);
+        let back = if self.prng.percent(70) { self.prng.below(4) } else { self.prng.below(60) };
+        let place = places[places.len().saturating_sub(1 + back as usize)];
+        let under_way = self.is_truncating(log);
+        if self.prng.percent(10) {
+            let committed = self.prng.between(start..end + 1);
+            self.commit(log, committed);
+        }
+        let committed = self.committed.get(&log).copied().unwrap_or(0);
+        match self.shards[shard].truncate(log, place, ticket) {
+            Ok(()) if under_way || place < committed => {
+                Err(format!("{log:?} is truncated to {place}, but {committed} was committed"))
+            }
+            Ok(()) => {
+                let changes = self.model.change(shard, Change::Truncate(log, place));
+                let expected = Expected { log, base: place, shard, changes, duplicate: false };
+                self.truncating.insert(ticket.request, expected);
+                Ok(())
+            }
+            Err(TruncateRefused::Failed) if self.failed[shard] => Ok(()),
+            Err(TruncateRefused::Truncating) if under_way => Ok(()),
+            Err(TruncateRefused::Compacting) if self.shards[shard].is_compacting() => Ok(()),
+            Err(TruncateRefused::Committed(found)) if found == committed && place < committed => Ok(()),
+            Err(refused) => Err(format!("{log:?} is not truncated to {place}: {refused:?}")),
+        }
+    }
+
+    fn is_truncating(&self, log: LogId) -> bool {
+        self.truncating.values().any(|expected| expected.log == log)
+    }
+
+    /// The owner says that everything below is never to be truncated.
+    fn commit(&mut self, log: LogId, offset: Offset) {
+        let shard = self.shard_of(log);
+        let durable = self.shards[shard].marks(log).map_or(0, |marks| marks.durable);
+        self.shards[shard].commit_upto(log, offset);
+        let committed = self.committed.entry(log).or_default();
+        *committed = (*committed).max(offset.min(durable));
     }
 
     fn read_somewhere(&mut self) -> Result<(), String> {

@@ -66,6 +66,9 @@ pub struct World {
     /// Shards that have said that they failed.
     pub(super) failed: Vec<bool>,
     pub(super) expected: BTreeMap<u64, Expected>,
+    /// Truncations that are not done yet, and up to where logs were called committed in this life.
+    pub(super) truncating: BTreeMap<u64, Expected>,
+    pub(super) committed: BTreeMap<LogId, Offset>,
     reading: BTreeMap<u64, (LogId, Offset)>,
     pub(super) requests: u64,
     pub(super) next_log: u64,
@@ -127,6 +130,8 @@ impl World {
             shards: Vec::new(),
             failed: Vec::new(),
             expected: BTreeMap::new(),
+            truncating: BTreeMap::new(),
+            committed: BTreeMap::new(),
             reading: BTreeMap::new(),
             requests: 0,
             next_log: 0,
@@ -224,6 +229,8 @@ impl World {
         self.failed = vec![false; count];
         self.clock = Clock::new(self.prng.one_of(&[1, 500, 5_000]));
         self.expected.clear();
+        self.truncating.clear();
+        self.committed.clear();
         self.reading.clear();
         self.read_everything()?;
         for (log, known) in self.model.logs.clone() {
@@ -329,9 +336,14 @@ impl World {
     }
 
     fn take_events(&mut self, shard: usize) -> Result<(), String> {
-        let before = self.model.safe(shard);
+        let mut before = self.model.safe(shard);
         while let Some(event) = self.shards[shard].next_event() {
+            let late = matches!(event, ShardEvent::Truncated { .. });
             self.take_event(shard, event)?;
+            if late {
+                // Its frame was durable before; this says nothing of a later one.
+                before = self.model.safe(shard);
+            }
         }
         self.model.frame_ends(shard, before);
         Ok(())
@@ -349,6 +361,17 @@ impl World {
                 }
                 if (expected.base, expected.duplicate, expected.shard) != (base_offset, duplicate, shard) {
                     return Err(format!("{expected:?} is acknowledged at {base_offset}"));
+                }
+                self.summary.acknowledged += 1;
+                self.model.acknowledged(shard, expected.changes);
+            }
+            ShardEvent::Truncated { ticket } => {
+                self.trace.note(ticket.request ^ 78 << 40);
+                let Some(expected) = self.truncating.remove(&ticket.request) else {
+                    return Err(format!("truncation {} is done twice", ticket.request));
+                };
+                if self.failed[shard] {
+                    return Err(format!("{:?} is truncated after its shard has failed", expected.log));
                 }
                 self.summary.acknowledged += 1;
                 self.model.acknowledged(shard, expected.changes);
@@ -452,6 +475,8 @@ impl World {
             self.disk.heal();
         }
         self.expected.clear();
+        self.truncating.clear();
+        self.committed.clear();
         self.reading.clear();
         if self.kind == Kind::Rot && self.astray.is_none() && self.prng.percent(50) {
             self.astray = self.rot();
@@ -479,6 +504,9 @@ impl World {
             if self.clock.is_idle() && quiet {
                 if let Some(expected) = self.expected.values().next() {
                     return Err(format!("{expected:?} is never acknowledged"));
+                }
+                if let Some(expected) = self.truncating.values().next() {
+                    return Err(format!("{expected:?} is never truncated"));
                 }
                 if let Some((log, from)) = self.reading.values().next() {
                     return Err(format!("a read of {log:?} at {from} is never answered"));

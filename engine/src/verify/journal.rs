@@ -20,7 +20,7 @@ use crate::journal::recover::Window;
 use crate::journal::set::Found as FoundFile;
 use crate::limits::BLOCK_BYTES;
 use crate::shard::recover::journal_directory;
-use crate::types::LogId;
+use crate::types::{LogId, Offset};
 
 /// A sound frame of the incarnation, behind the checkpoint.
 struct Found {
@@ -281,7 +281,7 @@ impl Walk<'_> {
             match frame::entries(&bytes, &header) {
                 Ok(entries) => {
                     for entry in entries {
-                        self.entry(&path, position, &entry, &bytes);
+                        self.entry(&path, &header, &entry, &bytes);
                     }
                 }
                 Err(error) => self.report.damage(&path, position, error.to_string()),
@@ -289,9 +289,11 @@ impl Walk<'_> {
         }
     }
 
-    fn entry(&mut self, path: &Path, frame: u64, entry: &Entry, bytes: &Bytes) {
+    fn entry(&mut self, path: &Path, header: &FrameHeader, entry: &Entry, bytes: &Bytes) {
         self.report.counts.entries += 1;
         let (log, offset) = (entry.log, entry.offset);
+        let (frame, sequence) = (header.position(), header.sequence.get());
+        let contained = self.logs.get(&log).is_some_and(|known| known.state.truncated_in >= sequence);
         match entry.kind {
             Kind::Create => {
                 let state = LogState {
@@ -301,10 +303,12 @@ impl Walk<'_> {
                     first_segment: 0,
                     segment_base: 0,
                     segment_position: 0,
+                    truncated_in: 0,
+                    generation: 0,
                     leader_epoch: 0,
                     producers: Vec::new(),
                 };
-                self.logs.entry(log).or_insert(Known { state, start: 0, end: 0 });
+                self.logs.entry(log).or_insert(Known { state, start: 0, end: 0, cut: Offset::MAX });
             }
             Kind::Delete => {
                 self.logs.remove(&log);
@@ -314,15 +318,28 @@ impl Walk<'_> {
                     known.start = known.start.max(offset);
                 }
             }
+            Kind::Truncate => {
+                if let Some(known) = self.logs.get_mut(&log) {
+                    // The checkpoint may contain it, and later batches that are in segments by now.
+                    if known.state.truncated_in == sequence {
+                        known.end = known.end.max(offset);
+                    } else if !contained {
+                        known.end = known.end.min(offset);
+                        known.cut = known.cut.min(offset);
+                    }
+                }
+            }
             Kind::Batch => {
                 let position = frame + entry.bytes.start as u64;
                 let batch = bytes.get(entry.bytes.clone()).unwrap_or_default();
-                self.batch(path, position, entry, batch);
+                self.batch(path, position, entry, batch, contained);
             }
         }
     }
 
-    fn batch(&mut self, path: &Path, position: u64, entry: &Entry, bytes: &[u8]) {
+    /// Checks a batch, and that it follows the one before, unless a truncation that the checkpoint contains may have
+    /// taken it.
+    fn batch(&mut self, path: &Path, position: u64, entry: &Entry, bytes: &[u8], doubtful: bool) {
         let (log, base) = (entry.log, entry.offset);
         self.report.counts.frame_batches += 1;
         let header = match batch::check(bytes) {
@@ -344,6 +361,9 @@ impl Walk<'_> {
             }
             return;
         };
+        if doubtful {
+            return;
+        }
         let before = known.end;
         known.end = before.max(end);
         if base > before {

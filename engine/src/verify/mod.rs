@@ -38,6 +38,8 @@ struct Known {
     start: Offset,
     /// One more than the last offset, as far as the journal was walked.
     end: Offset,
+    /// The lowest end that a truncation behind the checkpoint gave it: segments need not hold more.
+    cut: Offset,
 }
 
 /// A walk over one directory.
@@ -190,7 +192,7 @@ impl Walk<'_> {
             self.report.damage(&path, at as u64, what);
         }
         for state in &checkpoint.logs {
-            let known = Known { state: state.clone(), start: state.start, end: state.end };
+            let known = Known { state: state.clone(), start: state.start, end: state.end, cut: Offset::MAX };
             if self.logs.insert(state.id, known).is_some() {
                 self.report.damage_of(&path, 0, state.id, None, "two checkpoints claim the same log");
             }

@@ -104,7 +104,7 @@ impl Broker {
                 Refused::OutOfOrderSequence => AppendError::OutOfOrderSequence,
                 Refused::FencedProducer => AppendError::FencedProducer,
                 Refused::NoSpace => AppendError::NoSpace,
-                Refused::Failed => AppendError::Storage,
+                Refused::Failed | Refused::Truncating => AppendError::Storage,
             };
             self.metrics.refused_for_room += u64::from(refused == Refused::NoSpace);
             self.answer(from, ticket, Event::Appended(Err(error)));

@@ -227,6 +227,7 @@ impl Broker {
                     self.answer(SessionId::unpack(ticket.owner), ticket.request, Event::Read(result));
                 }
                 ShardEvent::Advanced { log } => self.advanced(log),
+                ShardEvent::Truncated { .. } => unreachable!("a broker truncates nothing"),
                 ShardEvent::Failed { what } => self.log_lines.push(format!("this core has failed: {what}")),
             }
         }

@@ -1,0 +1,135 @@
+//! The names of segment files, and which of the files of a log count.
+//!
+//! In: names in a log's directory, and what a checkpoint says. Out: what each of them is. Never: opens one.
+//!
+//! A segment is named for its base offset; after a truncation that reached into segments, also for how many of those
+//! there had been, so that no file is ever written anew that an older checkpoint still refers to:
+//! `00000000000000000050.seg`, then `00000000000000000050-1.seg`.
+
+use std::fmt;
+
+use crate::format::checkpoint::LogState;
+use crate::types::Offset;
+
+/// Which segment of a log. Ordered by base offset, then by generation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SegmentName {
+    pub base: Offset,
+    pub generation: u32,
+}
+
+impl SegmentName {
+    /// The segment whose file has this name; `None`: it is no segment's.
+    pub fn parse(file_name: &str) -> Option<SegmentName> {
+        let stem = file_name.strip_suffix(".seg")?;
+        let (base, generation) = match stem.split_once('-') {
+            Some((base, generation)) => (base, generation.parse().ok().filter(|generation| *generation > 0)?),
+            None => (stem, 0),
+        };
+        let name = SegmentName { base: base.parse().ok()?, generation };
+        (name.to_string() == file_name).then_some(name)
+    }
+}
+
+impl From<Offset> for SegmentName {
+    /// The first generation.
+    fn from(base: Offset) -> SegmentName {
+        SegmentName { base, generation: 0 }
+    }
+}
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.generation {
+            0 => write!(f, "{:020}.seg", self.base),
+            generation => write!(f, "{:020}-{generation}.seg", self.base),
+        }
+    }
+}
+
+/// What a segment's file is to a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It counts.
+    Counts,
+    /// It was begun after the checkpoint: the journal holds all that is in it.
+    Later,
+    /// All of it was trimmed or truncated; its removal is not on the device yet.
+    Gone,
+}
+
+impl LogState {
+    /// What each of `names`, all of the log's in order, is; and where it ends at the latest, because the next one
+    /// begins there or the log ends.
+    pub fn standings(&self, names: &[SegmentName]) -> Vec<(SegmentName, Standing, Offset)> {
+        let known = |name: &SegmentName| name.base < self.end && name.generation <= self.generation;
+        let mut newest = 0;
+        let mut found: Vec<(SegmentName, Standing, Offset)> = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let mut standing = Standing::Later;
+            if known(name) {
+                // A later generation that begins at or before it: it was gone when that was begun.
+                let same = names[index + 1..].iter().take_while(|other| other.base == name.base);
+                let is_replaced = same.into_iter().any(known);
+                newest = newest.max(name.generation);
+                let counts = name.generation == newest && !is_replaced;
+                standing = if counts { Standing::Counts } else { Standing::Gone };
+            }
+            found.push((*name, standing, self.end));
+        }
+        let mut limit = self.end;
+        for (name, standing, ends) in found.iter_mut().rev().filter(|found| found.1 == Standing::Counts) {
+            *ends = limit;
+            limit = name.base;
+            let active = self.segment_position > 0 && name.base == self.segment_base;
+            // The checkpoint knows only later ones, or what follows it begins at the log's start already.
+            let older = name.base < self.first_segment;
+            if !active && (older || *ends <= self.start) {
+                *standing = Standing::Gone;
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(start: Offset, end: Offset, generation: u32) -> LogState {
+        LogState { start, end, generation, ..LogState::default() }
+    }
+
+    fn standings(state: &LogState, files: &[&str]) -> Vec<(Standing, Offset)> {
+        let names: Vec<SegmentName> = files.iter().filter_map(|file| SegmentName::parse(file)).collect();
+        assert_eq!(names.len(), files.len());
+        state.standings(&names).into_iter().map(|(_, standing, limit)| (standing, limit)).collect()
+    }
+
+    #[test]
+    fn a_name_is_read_as_written_and_no_other_is_a_segments() {
+        for name in [SegmentName { base: 50, generation: 0 }, SegmentName { base: u64::MAX, generation: 7 }] {
+            assert_eq!(SegmentName::parse(&name.to_string()), Some(name));
+        }
+        let bad =
+            ["50.seg", "00000000000000000050-0.seg", "00000000000000000050-x.seg", "00000000000000000050"];
+        assert!(bad.iter().all(|bad| SegmentName::parse(bad).is_none()));
+    }
+
+    #[test]
+    fn a_later_generation_takes_the_place_of_what_it_begins_before() {
+        let (a, b, c) =
+            ("00000000000000000000.seg", "00000000000000000050.seg", "00000000000000000050-1.seg");
+        let d = "00000000000000000070.seg";
+        let (counts, gone, later) = (Standing::Counts, Standing::Gone, Standing::Later);
+        assert_eq!(
+            standings(&state(0, 90, 1), &[a, b, c, d]),
+            [(counts, 50), (gone, 90), (counts, 90), (gone, 90)]
+        );
+        assert_eq!(
+            standings(&state(0, 90, 0), &[a, b, c, d]),
+            [(counts, 50), (counts, 70), (later, 90), (counts, 90)]
+        );
+        assert_eq!(standings(&state(60, 65, 1), &[a, c, d]), [(gone, 50), (counts, 65), (later, 65)]);
+    }
+}
