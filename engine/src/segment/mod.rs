@@ -222,7 +222,6 @@ pub fn lay_out(
 }
 
 /// The same for what compaction left of the batches at `offsets`; 0: it was not compacted.
-#[expect(clippy::too_many_arguments, reason = "each is a field of the run's header")]
 pub fn lay_out_compacted(
     log: LogId,
     base: Offset,
