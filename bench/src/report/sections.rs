@@ -62,7 +62,7 @@ pub fn headlines(source: &Source) -> Vec<(String, String)> {
                 let ratio = durable["own_to_this"]["median"].as_f64()?;
                 Some((
                     format!("{ratio:.1} x"),
-                    format!("{}: {}", text(&durable["server"]), text(&work["work"])),
+                    format!("as fast as {}, both durable: {}", text(&durable["server"]), text(&work["work"])),
                 ))
             })
             .take(2)
