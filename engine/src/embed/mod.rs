@@ -24,6 +24,8 @@
 //! the device.
 
 mod ack;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(test)]
 mod tests;
 mod worker;
