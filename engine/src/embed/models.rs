@@ -77,6 +77,12 @@ fn polled() {
 /// The channel to a shard: `None` once the shard has ended. What is sent then, and what is in it then, is dropped.
 type Channel = Arc<Mutex<Option<VecDeque<Completer<u32>>>>>;
 
+fn send(channel: &Channel, request: Completer<u32>) {
+    if let Some(open) = channel.lock().unwrap().as_mut() {
+        open.push_back(request);
+    }
+}
+
 /// A handle asks while the shard ends: it hears so, whether the request was in the channel or not.
 fn asked_at_the_end() {
     let channel: Channel = Arc::new(Mutex::new(Some(VecDeque::new())));
@@ -92,9 +98,7 @@ fn asked_at_the_end() {
         })
     };
     let (completer, ack) = Completer::new();
-    if let Some(open) = channel.lock().unwrap().as_mut() {
-        open.push_back(completer);
-    }
+    send(&channel, completer);
     let answer = ack.wait();
     assert!(matches!(answer, Ok(7) | Err(EngineError::Closed)), "{answer:?}");
     shard.join().unwrap();
