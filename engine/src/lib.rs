@@ -30,3 +30,4 @@ pub mod shard;
 pub mod sim;
 pub mod types;
 pub mod verify;
+mod weakened;

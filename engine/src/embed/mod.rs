@@ -31,6 +31,8 @@ mod desk;
 mod log;
 mod manual;
 mod request;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(test)]
 mod tests;
 mod worker;
