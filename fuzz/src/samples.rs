@@ -111,7 +111,8 @@ pub fn checkpoint(random: &mut Random) -> Vec<u8> {
         segment_base: random.next(),
         segment_position: random.next(),
         truncated_in: random.next(),
-        generation: random.next() as u32,
+        generation: random.below(2) as u32,
+        segments: Vec::new(),
         leader_epoch: random.next() as i32,
         producers: (0..random.below(3)).map(|_| producer(random)).collect(),
     };

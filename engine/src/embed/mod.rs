@@ -30,9 +30,9 @@ mod archive;
 mod desk;
 mod log;
 mod manual;
-mod request;
 #[cfg(all(test, loom))]
 mod models;
+mod request;
 #[cfg(test)]
 mod tests;
 mod worker;

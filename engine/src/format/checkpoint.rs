@@ -17,10 +17,11 @@
 //! The whole of this, padded to blocks, stands in the file twice: rot in one copy leaves the other.
 //!
 //! A log: `id u64, start u64, end u64, first segment u64, segment base u64, segment position u64, truncated in u64,
-//! generation u32, leader epoch u32, producers u32`, then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first:
-//! `base sequence u32, last sequence u32, base offset u64`.
+//! generation u32`; if that is not 0, `segments u32` and of each `base u64, generation u32`; `leader epoch u32, producers
+//! u32`, then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first: `base
+//! sequence u32, last sequence u32, base offset u64`.
 //!
-//! Version 1 stands in its file once, and its logs have no first segment; it is read, never written.
+//! Version 1 stands in its file once, and its logs have no first segment and were never truncated; it is read, never written.
 
 use super::crc::crc32c;
 use crate::limits::{BLOCK_BYTES, JOURNAL_FILES_MAX, LOGS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
@@ -60,6 +61,8 @@ pub struct LogState {
     pub truncated_in: u64,
     /// Rises with each truncation that reached into segments; files of a higher one were begun later.
     pub generation: u32,
+    /// Base and generation of each segment, in order; none while the generation is 0, for then the names tell it.
+    pub segments: Vec<(Offset, u32)>,
     pub leader_epoch: i32,
     pub producers: Vec<ProducerState>,
 }
@@ -197,6 +200,13 @@ fn put_log(out: &mut Vec<u8>, log: &LogState) {
         out.extend(number.to_le_bytes());
     }
     out.extend(log.generation.to_le_bytes());
+    if log.generation > 0 {
+        out.extend((log.segments.len() as u32).to_le_bytes());
+        for (base, generation) in &log.segments {
+            out.extend(base.to_le_bytes());
+            out.extend(generation.to_le_bytes());
+        }
+    }
     out.extend(log.leader_epoch.to_le_bytes());
     out.extend((log.producers.len() as u32).to_le_bytes());
     for producer in &log.producers {
@@ -241,6 +251,7 @@ impl Input<'_> {
             VERSION_ONE_COPY => (0, 0),
             _ => (self.u64()?, self.u32()?),
         };
+        let segments = if generation > 0 { self.segments()? } else { Vec::new() };
         let leader_epoch = self.u32()? as i32;
         let count = self.u32()? as usize;
         if count > PRODUCERS_MAX || start > end {
@@ -259,9 +270,19 @@ impl Input<'_> {
             segment_position,
             truncated_in,
             generation,
+            segments,
             leader_epoch,
             producers,
         })
+    }
+
+    fn segments(&mut self) -> Option<Vec<(Offset, u32)>> {
+        const SEGMENT_BYTES: usize = size_of::<u64>() + size_of::<u32>();
+        let count = self.u32()? as usize;
+        if count > self.0.len() / SEGMENT_BYTES {
+            return None;
+        }
+        (0..count).map(|_| Some((self.u64()?, self.u32()?))).collect()
     }
 
     fn producer(&mut self) -> Option<ProducerState> {

@@ -89,6 +89,7 @@ impl Partition {
             segment_position: 0,
             truncated_in: 0,
             generation: 0,
+            segments: Vec::new(),
             leader_epoch: 0,
             producers: Vec::new(),
         })
@@ -138,6 +139,10 @@ impl Partition {
                 false => self.truncated_in,
             },
             generation: self.generation,
+            segments: match self.generation {
+                0 => Vec::new(),
+                _ => self.segments.list().iter().map(|of| (of.name.base, of.name.generation)).collect(),
+            },
             leader_epoch: self.leader_epoch,
             producers: match planted(Bug::ForgetProducers) {
                 true => Vec::new(),

@@ -62,33 +62,33 @@ impl LogState {
     /// What each of `names`, all of the log's in order, is; and where it ends at the latest, because the next one
     /// begins there or the log ends.
     pub fn standings(&self, names: &[SegmentName]) -> Vec<(SegmentName, Standing, Offset)> {
-        let known = |name: &SegmentName| name.base < self.end && name.generation <= self.generation;
-        let mut newest = 0;
-        let mut found: Vec<(SegmentName, Standing, Offset)> = Vec::with_capacity(names.len());
-        for (index, name) in names.iter().enumerate() {
-            let mut standing = Standing::Later;
-            if known(name) {
-                // A later generation that begins at or before it: it was gone when that was begun.
-                let same = names[index + 1..].iter().take_while(|other| other.base == name.base);
-                let is_replaced = same.into_iter().any(known);
-                newest = newest.max(name.generation);
-                let counts = name.generation == newest && !is_replaced;
-                standing = if counts { Standing::Counts } else { Standing::Gone };
-            }
-            found.push((*name, standing, self.end));
-        }
-        let mut limit = self.end;
-        for (name, standing, ends) in found.iter_mut().rev().filter(|found| found.1 == Standing::Counts) {
-            *ends = limit;
-            limit = name.base;
+        let counts = |name: &&SegmentName| self.standing(name) == Standing::Counts;
+        let mut bases: Vec<Offset> = names.iter().filter(counts).map(|name| name.base).collect();
+        bases.extend(self.segments.iter().map(|(base, _)| *base));
+        bases.sort_unstable();
+        let standing = |name: &SegmentName| {
+            let next = bases.get(bases.partition_point(|base| *base <= name.base));
+            let limit = next.map_or(self.end, |next| self.end.min(*next));
             let active = self.segment_position > 0 && name.base == self.segment_base;
             // The checkpoint knows only later ones, or what follows it begins at the log's start already.
-            let older = name.base < self.first_segment;
-            if !active && (older || *ends <= self.start) {
-                *standing = Standing::Gone;
+            let trimmed = !active && (name.base < self.first_segment || limit <= self.start);
+            match self.standing(name) {
+                Standing::Counts if trimmed => (*name, Standing::Gone, limit),
+                standing => (*name, standing, limit),
             }
+        };
+        names.iter().map(standing).collect()
+    }
+
+    /// What it is, trimmed or not.
+    fn standing(&self, name: &SegmentName) -> Standing {
+        if name.base >= self.end || name.generation > self.generation {
+            Standing::Later
+        } else if self.generation == 0 || self.segments.contains(&(name.base, name.generation)) {
+            Standing::Counts
+        } else {
+            Standing::Gone
         }
-        found
     }
 }
 
@@ -117,19 +117,25 @@ mod tests {
     }
 
     #[test]
-    fn a_later_generation_takes_the_place_of_what_it_begins_before() {
+    fn a_checkpoint_says_which_generation_of_a_segment_counts() {
         let (a, b, c) =
             ("00000000000000000000.seg", "00000000000000000050.seg", "00000000000000000050-1.seg");
         let d = "00000000000000000070.seg";
         let (counts, gone, later) = (Standing::Counts, Standing::Gone, Standing::Later);
+        let truncated = |start, end| LogState { segments: vec![(0, 0), (50, 1)], ..state(start, end, 1) };
         assert_eq!(
-            standings(&state(0, 90, 1), &[a, b, c, d]),
+            standings(&truncated(0, 90), &[a, b, c, d]),
             [(counts, 50), (gone, 90), (counts, 90), (gone, 90)]
         );
         assert_eq!(
-            standings(&state(0, 90, 0), &[a, b, c, d]),
-            [(counts, 50), (counts, 70), (later, 90), (counts, 90)]
+            standings(&truncated(0, 90), &[a, b]),
+            [(counts, 50), (gone, 90)],
+            "the later one is missing"
         );
-        assert_eq!(standings(&state(60, 65, 1), &[a, c, d]), [(gone, 50), (counts, 65), (later, 65)]);
+        assert_eq!(
+            standings(&state(0, 90, 0), &[a, b, c, d]),
+            [(counts, 50), (counts, 70), (later, 70), (counts, 90)]
+        );
+        assert_eq!(standings(&truncated(60, 65), &[a, c, d]), [(gone, 50), (counts, 65), (later, 65)]);
     }
 }

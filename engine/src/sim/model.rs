@@ -58,6 +58,8 @@ pub struct Log {
     /// Where each key was appended last.
     pub keys: BTreeMap<Bytes, Offset>,
     pub producers: BTreeMap<i64, Producer>,
+    /// It was truncated once.
+    pub truncated: bool,
 }
 
 /// What a log must remember of a producer.
@@ -126,6 +128,7 @@ impl Log {
     }
 
     fn truncate(&mut self, end: Offset) {
+        self.truncated = true;
         self.end = self.end.min(end);
         self.batches.split_off(&end);
         for producer in self.producers.values_mut() {
@@ -301,6 +304,10 @@ impl Model {
             next = expected.end;
         }
         Ok(next)
+    }
+
+    pub fn was_truncated(&self, log: LogId) -> bool {
+        self.logs.get(&log).is_some_and(|log| log.truncated)
     }
 
     /// Whether the batch at `base` is safe.

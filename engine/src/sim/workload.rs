@@ -161,6 +161,12 @@ impl World {
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
             Err(Refused::Truncating) if self.is_truncating(log) => return Ok(()),
             Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
+            // Which of two histories a truncation ended cannot be told, so more may be known of the producer.
+            Err(Refused::OutOfOrderSequence)
+                if matches!(producer, Some((_, 0))) && self.model.was_truncated(log) =>
+            {
+                return Ok(());
+            }
             // What rotted may be the producer's last batch, so that there is a gap before this one.
             Err(Refused::OutOfOrderSequence) if self.at_rest && producer.is_some() => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),

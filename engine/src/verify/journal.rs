@@ -305,6 +305,7 @@ impl Walk<'_> {
                     segment_position: 0,
                     truncated_in: 0,
                     generation: 0,
+                    segments: Vec::new(),
                     leader_epoch: 0,
                     producers: Vec::new(),
                 };
