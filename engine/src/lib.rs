@@ -50,3 +50,4 @@ pub mod shard;
 pub mod sim;
 pub mod types;
 pub mod verify;
+mod weakened;

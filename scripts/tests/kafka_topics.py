@@ -135,7 +135,7 @@ def test_settings_are_changed_and_replaced(kafka):
     assert (now["retention.bytes"], now["retention.ms"], now["cleanup.policy"]) == ("5000000", "100000000", "delete")
     assert change(admin, topic, ("retention.ms", None, "DELETE")) is None
     assert configs_of(admin, topic)["retention.ms"] == "-1"
-    for name, value, operation in [("cleanup.policy", "compact", "SET"), ("cleanup.policy", "delete", "SUBTRACT"),
+    for name, value, operation in [("cleanup.policy", "never", "SET"), ("cleanup.policy", "delete", "SUBTRACT"),
                                    ("retention.ms", "1", "APPEND"), ("no.such", "1", "SET"), ("retention.ms", "x", "SET")]:
         assert change(admin, topic, (name, value, operation)) == KafkaError.INVALID_CONFIG, (name, value, operation)
     whole = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"segment.bytes": "100000"})

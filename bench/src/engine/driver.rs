@@ -9,8 +9,8 @@ use ringmain_engine::format::batch::{self, CheckedBatch};
 use ringmain_engine::io::disk::{DirectoryLock, Disk};
 use ringmain_engine::io::ring::Ring;
 use ringmain_engine::io::{Completion, Op, Token};
-use ringmain_engine::limits::Sizes;
-use ringmain_engine::shard::recover::{OpenConfig, open};
+use ringmain_engine::limits::{JOURNAL_FILE_BYTES, Sizes};
+use ringmain_engine::shard::recover::{OpenConfig, Report, open};
 use ringmain_engine::shard::{ReadOutcome, Shard, ShardEvent};
 use ringmain_engine::types::{LogId, Now, Offset, Ticket};
 
@@ -32,13 +32,21 @@ pub struct Driver {
     appended: u64,
     read: Option<ReadOutcome>,
     _lock: DirectoryLock,
-    _directory: Scratch,
+    directory: Scratch,
 }
 
 impl Driver {
     /// A new data directory below `dir`, with `memory_bytes` for the ends of logs.
     pub fn open(dir: &std::path::Path, memory_bytes: usize) -> Result<Driver, Failure> {
-        let directory = Scratch::create(dir)?;
+        Driver::open_in(Scratch::create(dir)?, JOURNAL_FILE_BYTES, memory_bytes).map(|(driver, _)| driver)
+    }
+
+    /// What is in `directory`, recovered, and what the start says.
+    pub fn open_in(
+        directory: Scratch,
+        journal_file_bytes: u64,
+        memory_bytes: usize,
+    ) -> Result<(Driver, Report), Failure> {
         let config = OpenConfig {
             directory: directory.path().to_owned(),
             disk: Disk::Machine,
@@ -46,7 +54,7 @@ impl Driver {
             shard_of: |_, _| 0,
             node_id: 1,
             new_cluster_id: [7; 16],
-            journal_file_bytes: ringmain_engine::limits::JOURNAL_FILE_BYTES,
+            journal_file_bytes,
             memory_bytes,
             sizes: Sizes::default(),
         };
@@ -54,7 +62,7 @@ impl Driver {
             open(&config).map_err(|error| Failure::Broker(format!("cannot open the engine: {error}")))?;
         let ring = Ring::new().map_err(|source| Failure::Kernel { doing: "set up io_uring", source })?;
         let Some(shard) = opened.shards.into_iter().next() else { unreachable!("one shard was asked for") };
-        Ok(Driver {
+        let driver = Driver {
             ring,
             shard,
             begin: Instant::now(),
@@ -63,8 +71,14 @@ impl Driver {
             appended: 0,
             read: None,
             _lock: opened.lock,
-            _directory: directory,
-        })
+            directory,
+        };
+        Ok((driver, opened.report))
+    }
+
+    /// Ends without a word, as a process that is killed, and leaves its directory.
+    pub fn abandon(self) -> Scratch {
+        self.directory
     }
 
     /// Makes a log.

@@ -3,6 +3,7 @@
 //! In: what to do, a directory. Out: MB/s of both, their ratio. Never: a ratio of runs of different minutes.
 
 mod driver;
+mod recovery;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +68,10 @@ pub fn run(args: &Engine, interrupt: &Interrupt) -> Result<(), Failure> {
     let machine = Machine::at(&args.dir)?;
     output::print(&machine.lines())?;
     Cores::choose().into_iter().for_each(|cores| cores.pin_answering());
+    if args.name == "recovery" {
+        let figures = recovery::measure(&args.dir, args.quick, interrupt)?;
+        return output::save(args.json.as_deref(), &machine, "engine-recovery", figures);
+    }
     let (rounds_count, time) =
         if args.quick { (3, Duration::from_millis(500)) } else { (7, Duration::from_secs(2)) };
     let mut lines = lines(args, time, interrupt);

@@ -212,6 +212,70 @@ pub fn surface(axes: Axes<'_>, cells: &[Cell]) -> Result<String, Failure> {
     Ok(out)
 }
 
+/// One ratio and where it may really lie.
+pub struct Span {
+    pub name: String,
+    pub low: f64,
+    pub middle: f64,
+    pub high: f64,
+}
+
+impl Span {
+    /// Whether a logarithm can show all of it.
+    fn is_drawable(&self) -> bool {
+        [self.low, self.middle, self.high].iter().all(|value| value.is_finite() && *value > 0.0)
+    }
+}
+
+/// Ratios below each other with their intervals, and a line where both are equal.
+pub fn ratios(axes: Axes<'_>, spans: &[Span]) -> Result<String, Failure> {
+    // The first comes on top.
+    let spans: Vec<&Span> = spans.iter().rev().filter(|span| span.is_drawable()).collect();
+    let (low, high) = range(spans.iter().flat_map(|span| [span.low, span.high, 1.0]));
+    let mut out = String::new();
+    {
+        let size = (SIZE.0, 90 + 34 * spans.len() as u32);
+        let root = SVGBackend::with_string(&mut out, size).into_drawing_area();
+        let x = (low * 0.7..high * 1.5).log_scale();
+        let names = Named(spans.iter().map(|span| span.name.clone()).collect());
+        let mut chart = ChartBuilder::on(&root)
+            .caption(axes.title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(430)
+            .build_cartesian_2d(x, names)
+            .map_err(failed)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .x_desc(axes.x)
+            .x_label_formatter(&|ratio| format!("{ratio}"))
+            .label_style(FONT)
+            .draw()
+            .map_err(failed)?;
+        let equal = [(1.0, 0.0), (1.0, spans.len() as f64)];
+        chart.draw_series([PathElement::new(equal, BLACK.stroke_width(1))]).map_err(failed)?;
+        for (at, span) in spans.iter().enumerate() {
+            let y = at as f64 + 0.5;
+            let colour = if span.low > 1.0 {
+                COLOURS[0]
+            } else if span.high < 1.0 {
+                COLOURS[1]
+            } else {
+                COLOURS[5]
+            };
+            let line = PathElement::new([(span.low, y), (span.high, y)], colour.stroke_width(4));
+            chart.draw_series([line]).map_err(failed)?;
+            chart.draw_series([Circle::new((span.middle, y), 5, colour.filled())]).map_err(failed)?;
+            let label = format!("{:.2}", span.middle);
+            let above = Text::new(label, (span.middle, y + 0.45), ("sans-serif", 12).into_font());
+            chart.draw_series([above]).map_err(failed)?;
+        }
+        root.present().map_err(failed)?;
+    }
+    Ok(out)
+}
+
 /// An axis of names; name `n` takes the room from `n` to `n + 1`.
 struct Named(Vec<String>);
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Source;
 use super::page::{escape, table};
-use super::picture::{self, Axes, Cell, Line, short};
+use super::picture::{self, Axes, Cell, Line, Span, short};
 use crate::failure::Failure;
 use crate::histogram::median;
 
@@ -62,7 +62,7 @@ pub fn headlines(source: &Source) -> Vec<(String, String)> {
                 let ratio = durable["own_to_this"]["median"].as_f64()?;
                 Some((
                     format!("{ratio:.1} x"),
-                    format!("{}: {}", text(&durable["server"]), text(&work["work"])),
+                    format!("as fast as {}, both durable: {}", text(&durable["server"]), text(&work["work"])),
                 ))
             })
             .take(2)
@@ -77,7 +77,7 @@ pub fn section(source: &Source) -> Result<String, Failure> {
     match source.kind.as_str() {
         "load" => Ok(load_table(figures)),
         "probe" => probe(figures),
-        "compare" => Ok(compare(figures)),
+        "compare" => compare(figures),
         "floor" => Ok(floor(figures)),
         kind if kind.starts_with("engine-") => Ok(engine(figures)),
         _ => Ok(format!("<pre>{}</pre>", escape(&format!("{figures:#}")))),
@@ -161,6 +161,8 @@ fn probe(figures: &Value) -> Result<String, Failure> {
         let title = format!("{}, MB/s by block size and depth (frame: the knee)", text(&surface["pattern"]));
         out += &picture::surface(Axes { title: &title, x: "depth", y: "block" }, &cells)?;
     }
+    out += &mixed(figures)?;
+    out += &steady(figures)?;
     let rows: Vec<Vec<String>> = list(&figures["durable"])
         .iter()
         .map(|cell| {
@@ -188,22 +190,67 @@ fn probe(figures: &Value) -> Result<String, Failure> {
     Ok(out)
 }
 
-fn compare(figures: &Value) -> String {
-    let mut out = String::new();
+/// What appends and reads do to each other: one field for what is written, one for how late the slowest get.
+fn mixed(figures: &Value) -> Result<String, Failure> {
+    let cells = |wanted: &dyn Fn(&Value) -> f64, label: &dyn Fn(f64) -> String| -> Vec<Cell> {
+        let found = list(&figures["mixed"]).iter().filter(|cell| cell["writes"].as_u64() > Some(0));
+        found
+            .map(|cell| {
+                let value = wanted(cell);
+                let (x, y) = (cell["reads"].to_string(), cell["writes"].to_string());
+                Cell { x, y, value, label: label(value), marked: false }
+            })
+            .collect()
+    };
+    let rates = cells(&|cell| middle(&cell["write"]["bytes_per_second"]) / 1e6, &short);
+    let tails = cells(&|cell| middle(&cell["write"]["p99_us"]), &|us| format!("{us:.0}"));
+    if rates.is_empty() {
+        return Ok(String::new());
+    }
+    let axes = |title| Axes { title, x: "reads in flight", y: "appends in flight" };
+    let mut out =
+        picture::surface(axes("durable appends of 64 KiB beside random reads, MB/s written"), &rates)?;
+    out += &picture::surface(axes("the same, p99 of an append in us (darker is slower)"), &tails)?;
+    Ok(out)
+}
+
+fn steady(figures: &Value) -> Result<String, Failure> {
+    let rates = list(&figures["steady"]["bytes_per_second"]);
+    if rates.is_empty() {
+        return Ok(String::new());
+    }
+    let points = rates.iter().enumerate().filter_map(|(at, rate)| Some((at as f64, rate.as_f64()?)));
+    let line = Line { name: "durable appends, 256 KiB x 4".to_owned(), points: points.collect() };
+    let axes = Axes { title: "Steady state", x: "seconds", y: "bytes/s" };
+    let words = escape(&text(&figures["steady"]["judgement"]));
+    Ok(format!("<h3>Does it keep its speed?</h3><p>{words}</p>{}", picture::lines(axes, &[line])?))
+}
+
+fn compare(figures: &Value) -> Result<String, Failure> {
+    let mut out = ratios(figures)?;
     for work in list(&figures["works"]) {
         out += &format!("<h3>{}</h3>", escape(&text(&work["work"])));
         let rows: Vec<Vec<String>> = list(&work["servers"])
             .iter()
-            .map(|server| {
+            .enumerate()
+            .map(|(place, server)| {
                 let ratio = &server["own_to_this"];
                 let of = |name: &str| middle(&ratio[name]);
+                let us = |name: &str| match list(&server[name]) {
+                    [] => "-".to_owned(),
+                    _ => format!("{:.0}", middle(&server[name])),
+                };
+                let against = match place {
+                    0 => "-".to_owned(),
+                    _ => format!("{:.2} ({:.2} to {:.2})", of("median"), of("low"), of("high")),
+                };
                 vec![
                     format!("{} ({})", text(&server["server"]), text(&server["settings"])),
                     short(middle(&server["records_per_second"])),
-                    format!("{:.0}", middle(&server["p50_us"])),
-                    format!("{:.0}", middle(&server["p99_us"])),
+                    us("p50_us"),
+                    us("p99_us"),
                     format!("{:.2}", middle(&server["cpu_us_per_record"])),
-                    format!("{:.2} ({:.2} to {:.2})", of("median"), of("low"), of("high")),
+                    against,
                 ]
             })
             .collect();
@@ -217,7 +264,27 @@ fn compare(figures: &Value) -> String {
             vec![format!("{} ({})", text(&server["server"]), text(&server["settings"])), format!("{mib} MiB")]
         })
         .collect();
-    out + "<h3>Memory</h3>" + &table(&["", "resident at most"], &rows)
+    Ok(out + "<h3>Memory</h3>" + &table(&["", "resident at most"], &rows))
+}
+
+/// All ratios of a comparison in one picture.
+fn ratios(figures: &Value) -> Result<String, Failure> {
+    let mut spans = Vec::new();
+    for work in list(&figures["works"]) {
+        for server in list(&work["servers"]).iter().skip(1) {
+            let ratio = &server["own_to_this"];
+            let kind = text(&server["settings"]);
+            let kind = kind.split(':').next().unwrap_or_default();
+            let name = format!("{} | {} {kind}", text(&work["work"]), text(&server["server"]));
+            let (low, high) = (middle(&ratio["low"]), middle(&ratio["high"]));
+            spans.push(Span { name, low, middle: middle(&ratio["median"]), high });
+        }
+    }
+    if spans.is_empty() {
+        return Ok(String::new());
+    }
+    let title = "Throughput, ours to theirs (right of 1: ours is faster; bar: 95 %)";
+    picture::ratios(Axes { title, x: "ratio", y: "" }, &spans)
 }
 
 fn floor(figures: &Value) -> String {

@@ -20,9 +20,11 @@ fn a_load_and_a_probe_make_pictures_and_two_numbers() {
     let probe = json!({
         "surfaces": [{ "pattern": "durable append", "cells": [cell], "knee": { "block_bytes": 4096, "depth": 1 } }],
         "verdict": ["<script>"],
+        "mixed": [{ "writes": 1, "reads": 0, "write": { "bytes_per_second": 1e8, "p99_us": 200.0 } }],
+        "steady": { "bytes_per_second": [1e8, 2e8], "judgement": "a <b>" },
     });
     let page = page::html(&[source("probe", probe), source("load", load)]).unwrap();
-    assert_eq!(page.matches("<svg").count(), 4);
+    assert_eq!(page.matches("<svg").count(), 7);
     assert!(page.contains("<b>1.2M records/s</b>") && page.contains("<b>2.50 ms</b>"), "{page}");
     assert_eq!(page.matches("class=number>").count(), 2);
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"));
@@ -31,11 +33,36 @@ fn a_load_and_a_probe_make_pictures_and_two_numbers() {
 }
 
 #[test]
+fn a_comparison_is_drawn_and_its_empty_columns_are_dashes() {
+    let side = |name: &str, ratio: f64| {
+        json!({
+            "server": name, "settings": "durable: always", "records_per_second": [1e5], "p50_us": [], "p99_us": [],
+            "cpu_us_per_record": [1.0], "own_to_this": { "low": ratio / 2.0, "median": ratio, "high": ratio * 2.0 },
+        })
+    };
+    let work = json!({ "work": "consume", "servers": [side("ringmain", 1.0), side("nats", 3.0), side("zero", 0.0)] });
+    let figures = json!({ "works": [work], "memory": [] });
+    let page = page::html(&[source("compare", figures)]).unwrap();
+    assert_eq!(page.matches("<svg").count(), 1);
+    assert!(
+        page.contains("consume | nats durable") && !page.contains("consume | zero"),
+        "a ratio of 0 has no place"
+    );
+    assert!(
+        page.contains("<td>100k</td><td>-</td><td>-</td><td>1.00</td><td>3.00 (1.50 to 6.00)</td>"),
+        "{page}"
+    );
+}
+
+#[test]
 fn missing_fields_are_shown_as_such_and_not_believed() {
     for kind in ["load", "probe", "compare", "floor", "engine-append", "journal-write", "other"] {
-        for figures in
-            [json!(null), json!({}), json!([{}]), json!({ "surfaces": [{}], "works": [{ "servers": [{}] }] })]
-        {
+        for figures in [
+            json!(null),
+            json!({}),
+            json!([{}]),
+            json!({ "surfaces": [{}], "works": [{ "servers": [{}, {}] }], "mixed": [{ "writes": 1 }], "steady": { "bytes_per_second": [null] } }),
+        ] {
             assert!(page::html(&[source(kind, figures)]).is_ok(), "{kind}");
         }
     }

@@ -10,10 +10,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+#[cfg(not(loom))]
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+#[cfg(loom)]
+use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+
 use super::EngineError;
+use crate::weakened::{Weakness, weakened};
 
 type Answer<T> = Result<T, EngineError>;
 type Callback<T> = Box<dyn FnOnce(Answer<T>) + Send>;
@@ -115,14 +121,30 @@ impl<T> Completer<T> {
 
 impl<T> Drop for Completer<T> {
     fn drop(&mut self) {
-        if let Some(slot) = self.0.take() {
+        if let Some(slot) = self.0.take()
+            && !weakened(Weakness::AnswerWhenDropped)
+        {
             finish(&slot, Err(EngineError::Closed));
         }
     }
 }
 
 fn finish<T>(slot: &Slot<T>, answer: Answer<T>) {
+    if weakened(Weakness::AnswerBeforeNotice) {
+        slot.done.notify_one();
+    }
     let mut state = slot.state();
+    if weakened(Weakness::WakerTakenBeforeAnswer)
+        && let State::Waiting(waker) = &mut *state
+    {
+        let early = waker.take();
+        drop(state);
+        early.into_iter().for_each(Waker::wake);
+        state = slot.state();
+        if let State::Waiting(later) = &mut *state {
+            *later = None;
+        }
+    }
     match std::mem::replace(&mut *state, State::Taken) {
         State::Callback(callback) => {
             drop(state);
@@ -131,7 +153,9 @@ fn finish<T>(slot: &Slot<T>, answer: Answer<T>) {
         State::Waiting(waker) => {
             *state = State::Done(answer);
             drop(state);
-            slot.done.notify_one();
+            if !weakened(Weakness::AnswerBeforeNotice) {
+                slot.done.notify_one();
+            }
             if let Some(waker) = waker {
                 waker.wake();
             }

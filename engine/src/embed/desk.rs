@@ -283,7 +283,7 @@ impl Desk {
             TruncateRefused::Committed(committed) => EngineError::Committed { committed },
             TruncateRefused::InsideBatch => EngineError::InsideBatch { base: end },
             TruncateRefused::Truncating => EngineError::Failed("the log is being truncated".into()),
-            TruncateRefused::Compacting => EngineError::Failed("the log is being compacted".into()),
+            TruncateRefused::Compacted => EngineError::Failed("the log is or was compacted".into()),
             TruncateRefused::Failed => EngineError::Failed("the shard has failed before".into()),
         };
         if let Some(pending) = self.pending.remove(&ticket.request) {

@@ -30,6 +30,8 @@ mod archive;
 mod desk;
 mod log;
 mod manual;
+#[cfg(all(test, loom))]
+mod models;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -14,20 +14,14 @@
 //! that has published looks whether the consumer sleeps. Each puts a sequentially consistent fence between its
 //! store and its load, so at least one of them sees the other, and no wake-up is lost.
 //!
-//! Three models walk through every order of steps that the memory model allows, in about a tenth of a second:
+//! Models walk through every order of steps that the memory model allows, in about a second:
 //!
 //! ```text
-//!   RUSTFLAGS="--cfg loom" cargo test -p ringmain-engine --release --lib io::mailbox
+//!   RUSTFLAGS="--cfg loom" cargo test -p ringmain-engine --lib models
 //! ```
 //!
-//! Each fails when what it guards is weakened:
-//!
-//! | weakened | fails |
-//! |---|---|
-//! | `written`: release of the store or acquire of the load | `values_arrive_once_and_in_order`, `no_wake_up_is_lost`: a slot is touched from both sides |
-//! | `read`: release of the store or acquire of the load | `values_arrive_once_and_in_order`: a slot is filled while it is being emptied |
-//! | the fence of `announce` or of `must_wake`: left out, or only acquire and release | `no_wake_up_is_lost`: asleep with mail |
-//! | the swap of `must_wake`: left out | `one_caller_is_told_to_wake`: both are |
+//! For each ordering here there is a model that fails when it is left out
+//! ([`Weakness`](crate::weakened::Weakness)); that it does is a test as well.
 
 #[cfg(loom)]
 use loom::sync::{
@@ -42,6 +36,8 @@ use std::sync::{
 
 #[cfg(loom)]
 use loom::cell::UnsafeCell;
+
+use crate::weakened::{Weakness, ordering, weakened};
 
 /// The part of loom's cell that is used, over the standard one.
 #[cfg(not(loom))]
@@ -107,7 +103,8 @@ impl<T> Sender<T> {
     pub fn push(&mut self, value: T) -> Result<(), T> {
         let capacity = self.shared.slots.len();
         if self.written - self.read_seen == capacity {
-            self.read_seen = self.shared.read.0.load(Ordering::Acquire);
+            let acquire = ordering(Ordering::Acquire, Weakness::PushAcquires);
+            self.read_seen = self.shared.read.0.load(acquire);
             if self.written - self.read_seen == capacity {
                 return Err(value);
             }
@@ -124,7 +121,8 @@ impl<T> Sender<T> {
     pub fn publish(&mut self) -> bool {
         let news = self.shared.written.0.load(Ordering::Relaxed) != self.written;
         if news {
-            self.shared.written.0.store(self.written, Ordering::Release);
+            let release = ordering(Ordering::Release, Weakness::PublishReleases);
+            self.shared.written.0.store(self.written, release);
         }
         news
     }
@@ -134,7 +132,8 @@ impl<T> Receiver<T> {
     /// Takes the oldest value that was published.
     pub fn pop(&mut self) -> Option<T> {
         if self.read == self.written_seen {
-            self.written_seen = self.shared.written.0.load(Ordering::Acquire);
+            let acquire = ordering(Ordering::Acquire, Weakness::PopAcquires);
+            self.written_seen = self.shared.written.0.load(acquire);
             if self.read == self.written_seen {
                 return None;
             }
@@ -145,7 +144,7 @@ impl<T> Receiver<T> {
             unsafe { (*slot).take() }
         });
         self.read += 1;
-        self.shared.read.0.store(self.read, Ordering::Release);
+        self.shared.read.0.store(self.read, ordering(Ordering::Release, Weakness::PopReleases));
         value
     }
 
@@ -169,7 +168,9 @@ impl Parking {
     /// The sleeper announces that it will sleep. It must look into its mailboxes once more before it does.
     pub fn announce(&self) {
         self.0.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        if !weakened(Weakness::AnnounceFence) {
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// The sleeper is awake.
@@ -179,8 +180,11 @@ impl Parking {
 
     /// Called after a publish: whether the caller must wake the sleeper. Only one caller is told so.
     pub fn must_wake(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+        if !weakened(Weakness::WakeFence) {
+            fence(Ordering::SeqCst);
+        }
+        self.0.load(Ordering::Relaxed)
+            && (weakened(Weakness::WakeOnce) || self.0.swap(false, Ordering::Relaxed))
     }
 }
 
@@ -219,73 +223,166 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod models {
+    use loom::thread;
+
     use super::*;
+    use crate::weakened::weaken;
+
+    fn values_in_order() {
+        let (mut sender, mut receiver) = mailbox(2);
+        let producer = thread::spawn(move || {
+            for value in 0..3 {
+                let mut value = value;
+                while let Err(back) = sender.push(value) {
+                    value = back;
+                    thread::yield_now();
+                }
+                sender.publish();
+            }
+        });
+        let mut next = 0;
+        while next < 3 {
+            match receiver.pop() {
+                Some(value) => {
+                    assert_eq!(value, next);
+                    next += 1;
+                }
+                None => thread::yield_now(),
+            }
+        }
+        producer.join().unwrap();
+    }
+
+    /// A buffer is filled here, read over there, and filled again when it has come back.
+    fn buffer_over_and_back() {
+        let ((mut out, mut over_there), (mut back, mut returned)) = (mailbox(1), mailbox(1));
+        let buffer = Arc::new(UnsafeCell::new(0));
+        let other = thread::spawn(move || {
+            let buffer: Arc<UnsafeCell<u64>> = loop {
+                match over_there.pop() {
+                    Some(buffer) => break buffer,
+                    None => thread::yield_now(),
+                }
+            };
+            buffer.with(|bytes| {
+                // SAFETY: whoever holds the buffer is the only one to touch it; loom checks that.
+                assert_eq!(unsafe { *bytes }, 1)
+            });
+            assert!(back.push(()).is_ok());
+            back.publish();
+        });
+        buffer.with_mut(|bytes| {
+            // SAFETY: as above.
+            unsafe { *bytes = 1 }
+        });
+        assert!(out.push(buffer.clone()).is_ok());
+        out.publish();
+        while returned.pop().is_none() {
+            thread::yield_now();
+        }
+        buffer.with_mut(|bytes| {
+            // SAFETY: as above.
+            unsafe { *bytes = 2 }
+        });
+        other.join().unwrap();
+    }
+
+    fn asleep_with_mail() {
+        let (mut sender, mut receiver) = mailbox(2);
+        let parking = Parking::default();
+        let woken = Arc::new(AtomicBool::new(false));
+        let producer = {
+            let (parking, woken) = (parking.clone(), woken.clone());
+            thread::spawn(move || {
+                assert!(sender.push(7).is_ok());
+                sender.publish();
+                if parking.must_wake() {
+                    woken.store(true, Ordering::Release);
+                }
+            })
+        };
+        parking.announce();
+        let seen_before_sleep = receiver.pop().is_some();
+        producer.join().unwrap();
+        assert!(seen_before_sleep || woken.load(Ordering::Acquire), "asleep with mail and nobody to wake it");
+    }
+
+    fn one_waker() {
+        let parking = Parking::default();
+        parking.announce();
+        let other = {
+            let parking = parking.clone();
+            thread::spawn(move || parking.must_wake())
+        };
+        let told = [parking.must_wake(), other.join().unwrap()];
+        assert!(told[0] != told[1], "told to wake: {told:?}");
+    }
 
     #[test]
     fn values_arrive_once_and_in_order() {
-        loom::model(|| {
-            let (mut sender, mut receiver) = mailbox(2);
-            let producer = loom::thread::spawn(move || {
-                for value in 0..3 {
-                    let mut value = value;
-                    while let Err(back) = sender.push(value) {
-                        value = back;
-                        loom::thread::yield_now();
-                    }
-                    sender.publish();
-                }
-            });
-            let mut next = 0;
-            while next < 3 {
-                match receiver.pop() {
-                    Some(value) => {
-                        assert_eq!(value, next);
-                        next += 1;
-                    }
-                    None => loom::thread::yield_now(),
-                }
-            }
-            producer.join().unwrap();
-        });
+        loom::model(values_in_order);
+    }
+
+    #[test]
+    fn a_buffer_belongs_to_who_holds_it() {
+        loom::model(buffer_over_and_back);
     }
 
     #[test]
     fn no_wake_up_is_lost() {
-        loom::model(|| {
-            let (mut sender, mut receiver) = mailbox(2);
-            let parking = Parking::default();
-            let woken = Arc::new(AtomicBool::new(false));
-            let producer = {
-                let (parking, woken) = (parking.clone(), woken.clone());
-                loom::thread::spawn(move || {
-                    assert!(sender.push(7).is_ok());
-                    sender.publish();
-                    if parking.must_wake() {
-                        woken.store(true, Ordering::Release);
-                    }
-                })
-            };
-            parking.announce();
-            let seen_before_sleep = receiver.pop().is_some();
-            producer.join().unwrap();
-            assert!(
-                seen_before_sleep || woken.load(Ordering::Acquire),
-                "asleep with mail and nobody to wake it"
-            );
-        });
+        loom::model(asleep_with_mail);
     }
 
     #[test]
     fn one_caller_is_told_to_wake() {
-        loom::model(|| {
-            let parking = Parking::default();
-            parking.announce();
-            let other = {
-                let parking = parking.clone();
-                loom::thread::spawn(move || parking.must_wake())
-            };
-            let told = [parking.must_wake(), other.join().unwrap()];
-            assert!(told[0] != told[1], "told to wake: {told:?}");
-        });
+        loom::model(one_waker);
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn a_publish_that_releases_nothing_is_found() {
+        weaken(Weakness::PublishReleases, values_in_order);
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn a_pop_that_acquires_nothing_is_found() {
+        weaken(Weakness::PopAcquires, values_in_order);
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn a_pop_that_releases_nothing_is_found() {
+        weaken(Weakness::PopReleases, values_in_order);
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn a_push_that_acquires_nothing_is_found() {
+        weaken(Weakness::PushAcquires, values_in_order);
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn a_buffer_touched_too_early_is_found() {
+        weaken(Weakness::PublishReleases, buffer_over_and_back);
+    }
+
+    #[test]
+    #[should_panic(expected = "asleep with mail")]
+    fn an_announcement_without_a_fence_is_found() {
+        weaken(Weakness::AnnounceFence, asleep_with_mail);
+    }
+
+    #[test]
+    #[should_panic(expected = "asleep with mail")]
+    fn a_wake_up_without_a_fence_is_found() {
+        weaken(Weakness::WakeFence, asleep_with_mail);
+    }
+
+    #[test]
+    #[should_panic(expected = "told to wake")]
+    fn a_wake_up_that_is_not_claimed_is_found() {
+        weaken(Weakness::WakeOnce, one_waker);
     }
 }

@@ -121,8 +121,8 @@ pub fn compact(batch: &Bytes, keys: &KeyMap, terms: Terms, codecs: &Codecs) -> L
     for (record, raw) in walk(&header, records) {
         seen += 1;
         let stays = record.key.as_ref().is_none_or(|key| {
-            !keys.is_superseded(key, base + u64::from(record.offset_delta))
-                && !(terms.drop_deletions && record.value.is_none())
+            let old_deletion = terms.drop_deletions && record.value.is_none();
+            !old_deletion && !keys.is_superseded(key, base + u64::from(record.offset_delta))
         });
         if stays {
             count += 1;

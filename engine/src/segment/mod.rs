@@ -71,6 +71,11 @@ impl Segments {
         &self.list
     }
 
+    /// Whether compaction has been at any of them.
+    pub fn were_compacted(&self) -> bool {
+        self.list.iter().flat_map(|segment| &segment.runs).any(|run| run.compacted_at_s.get() != 0)
+    }
+
     /// The segment that begins with `base`.
     pub fn get(&self, base: Offset) -> Option<&Segment> {
         let at = self.list.binary_search_by_key(&base, |segment| segment.name.base).ok()?;
@@ -217,7 +222,6 @@ pub fn lay_out(
 }
 
 /// The same for what compaction left of the batches at `offsets`; 0: it was not compacted.
-#[expect(clippy::too_many_arguments, reason = "each is a field of the run's header")]
 pub fn lay_out_compacted(
     log: LogId,
     base: Offset,

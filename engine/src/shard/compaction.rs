@@ -185,7 +185,7 @@ impl Shard {
         if partition.generation > 0 || partition.truncation.is_some() {
             return false; // its segments may hold more than counts
         }
-        let start = partition.marks().start;
+        let start = partition.durable_start();
         let segments = || partition.compactable().filter(|segment| segment.end() > start);
         let younger = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_min);
         let older = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_max);
@@ -393,7 +393,7 @@ impl Shard {
                 }
             }
             (Step::Map(place), Done::Read(bytes)) => {
-                let body = segment::check(bytes.freeze(), log, &place).map_err(|_| ())?;
+                let body = segment::check(bytes.freeze(), log, &place).ok().ok_or(())?;
                 job.map(&place, body);
             }
             (Step::OpenDirectory, Done::Opened(file)) => return Ok(Some(Op::Sync { file })),
@@ -401,7 +401,7 @@ impl Shard {
                 let Some(output) = job.output.as_mut() else { return Err(()) };
                 match (step, done) {
                     (Step::Read(place), Done::Read(bytes)) => {
-                        let body = segment::check(bytes.freeze(), log, &place).map_err(|_| ())?;
+                        let body = segment::check(bytes.freeze(), log, &place).ok().ok_or(())?;
                         output.reading = Some((place, body));
                         output.next += 1;
                     }
@@ -469,7 +469,8 @@ impl Job {
 
     /// Filters what was read, until a run is complete or more must be read.
     fn look_at_more(&mut self, partition: &Partition, run_bytes: usize) {
-        let start = partition.marks().start;
+        // A trim that is not durable may not have been.
+        let start = partition.durable_start();
         let deletions_kept_s = self.rules.deletions_kept_ms.div_ceil(1000);
         let Some(output) = &mut self.output else { return };
         while output.stage == Stage::Runs && !output.gathered.complete {

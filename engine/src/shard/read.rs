@@ -184,7 +184,9 @@ impl Shard {
             let batches = partition.tail.slices(from, durable, bytes_max);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         };
-        let (name, limit) = (segment.name, segment.limit);
+        // What a truncation under way takes back may be there again when the run was read.
+        let truncated = partition.truncation.map_or(Offset::MAX, |truncation| truncation.end);
+        let (name, limit) = (segment.name, segment.limit.min(truncated));
         let end = limit.min(durable);
         if let Some(run) = self.reader.cached(log, name, &place) {
             let batches = cut(&run, from..end, bytes_max);

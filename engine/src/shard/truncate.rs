@@ -31,8 +31,8 @@ pub enum TruncateRefused {
     InsideBatch,
     /// Another truncation of the log is under way.
     Truncating,
-    /// Segments of the log are being written anew.
-    Compacting,
+    /// The log is or was compacted: records that later ones replaced would be missing without these.
+    Compacted,
     /// The shard has failed.
     Failed,
 }
@@ -51,8 +51,8 @@ impl Shard {
         if partition.truncation.is_some() {
             return Err(TruncateRefused::Truncating);
         }
-        if self.compactor.is_busy_with(log) {
-            return Err(TruncateRefused::Compacting);
+        if self.compactor.is_busy_with(log) || partition.segments.were_compacted() {
+            return Err(TruncateRefused::Compacted);
         }
         if end < marks.start || end > marks.end {
             return Err(TruncateRefused::OutOfRange { start: marks.start, end: marks.end });

@@ -64,29 +64,34 @@ pub fn first_without_key(batch: &Bytes) -> Option<i32> {
 }
 
 impl Broker {
-    fn compacted_logs(&self) -> Vec<(LogId, Compaction, Option<u64>)> {
+    /// Segments of a compacted topic become no larger than it asks for: only what is sealed can be compacted.
+    pub(super) fn limit_segments(&mut self, topic: &Topic) {
+        let asked = topic.configs.get("segment.bytes").and_then(|value| value.parse::<u64>().ok());
+        let asked = asked.filter(|_| topic.queue.is_none() && is_compacted(&topic.configs));
+        let bytes = asked.map_or(u64::MAX, |bytes| bytes.max(SEGMENT_BYTES_MIN));
+        for log in topic.partitions.iter().filter(|log| shard_of(**log, self.settings.cores) == self.core) {
+            self.shard.limit_segments(*log, bytes);
+        }
+    }
+
+    fn compacted_logs(&self) -> Vec<(LogId, Compaction)> {
         let compacted = |topic: &&Topic| topic.queue.is_none() && is_compacted(&topic.configs);
         let mut logs = Vec::new();
         for topic in self.catalog.topics().filter(compacted) {
-            let segment_bytes = topic.configs.get("segment.bytes").and_then(|value| value.parse().ok());
             for log in topic.partitions.iter().filter(|log| shard_of(**log, self.settings.cores) == self.core)
             {
-                logs.push((*log, rules(&topic.configs), segment_bytes));
+                logs.push((*log, rules(&topic.configs)));
             }
         }
-        logs.sort_by_key(|(log, _, _)| *log);
+        logs.sort_by_key(|(log, _)| *log);
         logs
     }
 
     /// Begins to compact the next log for which that is worth while.
     pub(super) fn compact_next(&mut self, now: Now) {
         let logs = self.compacted_logs();
-        for (log, _, segment_bytes) in &logs {
-            let bytes = segment_bytes.unwrap_or(u64::MAX).max(SEGMENT_BYTES_MIN);
-            self.shard.limit_segments(*log, bytes);
-        }
-        let after = logs.partition_point(|(log, _, _)| *log <= self.compacted_last);
-        for (log, rules, _) in logs.iter().cycle().skip(after).take(logs.len()) {
+        let after = logs.partition_point(|(log, _)| *log <= self.compacted_last);
+        for (log, rules) in logs.iter().cycle().skip(after).take(logs.len()) {
             if self.shard.compact(*log, *rules, now) {
                 self.compacted_last = *log;
                 return;

@@ -77,6 +77,7 @@ impl Broker {
 
     /// A topic was made or its settings changed: it may be the first that asks for retention.
     pub(super) fn note_retention(&mut self, topic: &Topic) {
+        self.limit_segments(topic);
         if is_cleaned(topic) && self.retention.look_at_us.is_none() {
             self.retention.look_at_us = Some(self.now.monotonic_us + LOOK_EVERY_US);
         }

@@ -67,16 +67,16 @@ impl Broker {
         }
         let topics: Vec<_> = self.catalog.topics().cloned().collect();
         for topic in topics {
-            self.note_retention(&topic);
-            for log in topic.partitions {
-                if shard_of(log, self.settings.cores) != self.core {
+            for log in &topic.partitions {
+                if shard_of(*log, self.settings.cores) != self.core {
                     continue;
                 }
-                self.shard.create(log);
+                self.shard.create(*log);
                 if let Some(settings) = &topic.queue {
-                    self.restore_queue(log, settings.clone())?;
+                    self.restore_queue(*log, settings.clone())?;
                 }
             }
+            self.note_retention(&topic);
         }
         let mut out = groups::GroupOutput::default();
         self.groups.retain_topics(|topic| self.catalog.topic(topic).is_some(), self.now, &mut out);

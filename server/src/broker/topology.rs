@@ -154,11 +154,16 @@ impl Broker {
         self.catalog.apply(change);
         match change {
             Change::TopicCreated(topic) => {
-                self.note_retention(topic);
                 self.create_logs(&topic.partitions, topic.queue.as_ref());
+                self.note_retention(topic);
             }
             // Queues and streams never get any.
-            Change::PartitionsAdded { partitions, .. } => self.create_logs(partitions, None),
+            Change::PartitionsAdded { name, partitions } => {
+                self.create_logs(partitions, None);
+                if let Some(topic) = self.catalog.topic(name).cloned() {
+                    self.note_retention(&topic);
+                }
+            }
             Change::ConfigsSet { name, .. } => {
                 if let Some(topic) = self.catalog.topic(name).cloned() {
                     self.note_retention(&topic);
