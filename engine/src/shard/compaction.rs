@@ -437,7 +437,7 @@ impl Shard {
                 self.segment_replaced(job.log, output.base);
             }
             // Trimmed meanwhile: the name has come back.
-            _ => self.want(Work::Removal, Op::Remove { path }),
+            _ => self.remove(Op::Remove { path }),
         }
     }
 
