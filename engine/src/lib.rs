@@ -1,10 +1,30 @@
 //! A durable log engine: many ordered logs, one journal per core, durable before it is acknowledged.
 //!
-//! Reading order is the life of a record batch:
+//! To use it, begin with [`embed`]: an [`Engine`](embed::Engine) is an open directory, a [`Log`](embed::Log) one
+//! ordered log in it, and every request is answered when it is durable:
+//!
+//! ```
+//! use ringmain_engine::embed::{Config, Engine};
+//! use ringmain_engine::types::LogId;
+//!
+//! # let directory = std::env::temp_dir().join(format!("ringmain-doc-{}", std::process::id()));
+//! let config = Config { journal_file_bytes: 4 << 20, ..Config::default() };
+//! let engine = Engine::open(&directory, config)?;
+//! let log = engine.log(LogId(1)).wait()?;
+//! let appended = log.append_values(&[b"to be kept"])?.wait()?; // a crash from here on does not matter
+//! let read = log.read(appended.base_offset, 1 << 20).wait()?;
+//! assert_eq!(read.records().next().unwrap().1.value.unwrap(), "to be kept");
+//! engine.close()?;
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Whoever reads the code, or brings a loop of his own as the broker does, finds the layers below it. Their reading
+//! order is the life of a record batch:
 //!
 //! * [`types`], [`limits`], [`error`] — the words everything else is written in.
 //! * [`io`] — what is asked of the kernel, as values: operations go out, completions come back.
-//! * [`format`] — bytes to structs and back; the on-disk specification.
+//! * [`mod@format`] — bytes to structs and back; the on-disk specification.
 //! * [`journal`] — one frame per turn, one write per frame: where a batch becomes durable.
 //! * [`segment`] — where a batch lives afterwards, in large aligned runs.
 //! * [`partition`] — one ordered log: offsets, watermarks, producers, the tail in memory.

@@ -1,6 +1,6 @@
 //! Bugs that can be planted on purpose, to show that the simulator finds them.
 //!
-//! In: the feature `planted` and [`plant`]. Out: [`planted`], which is `false` at compile time without the feature,
+//! In: the feature `planted` and `plant`. Out: [`planted`], which is `false` at compile time without the feature,
 //! so the wrong branches are in no other build. Never: two bugs at a time.
 
 /// A bug somebody could have written.

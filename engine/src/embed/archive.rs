@@ -21,7 +21,7 @@ use crate::types::{LogId, Offset};
 const STEP_BYTES: usize = 1 << 20;
 
 /// A segment file that is read again.
-struct File<'a> {
+struct SealedFile<'a> {
     path: &'a Path,
     file: Descriptor,
     file_bytes: u64,
@@ -32,11 +32,11 @@ fn fault(error: IoFault) -> EngineError {
     EngineError::Failed(error.to_string())
 }
 
-impl<'a> File<'a> {
-    fn open(path: &'a Path, log: LogId) -> Result<File<'a>, EngineError> {
+impl<'a> SealedFile<'a> {
+    fn at(path: &'a Path, log: LogId) -> Result<SealedFile<'a>, EngineError> {
         let file = Disk::Machine.open(path, Open::Read).map_err(fault)?;
         let file_bytes = disk::length(path, &file).map_err(fault)?;
-        Ok(File { path, file, file_bytes, log })
+        Ok(SealedFile { path, file, file_bytes, log })
     }
 
     fn read(&self, position: u64, length: usize) -> Result<Bytes, EngineError> {
@@ -76,7 +76,7 @@ impl Log {
     ///
     /// Fails if the segment was trimmed meanwhile, if a byte of it is damaged, or if `target` cannot be written.
     pub fn export(&self, sealed: &SealedSegment, target: &Path) -> Result<(), EngineError> {
-        let from = File::open(&sealed.path, self.id())?;
+        let from = SealedFile::at(&sealed.path, self.id())?;
         for place in from.runs()? {
             from.batches(&place)?;
         }
@@ -104,7 +104,7 @@ impl Log {
     /// Fails if a byte is damaged, if the log ends below the segment ([`EngineError::WrongOffset`]), or if it holds
     /// other records there ([`EngineError::Diverged`]); what was appended before that stays.
     pub fn install(&self, source: &Path) -> Result<Offset, EngineError> {
-        let from = File::open(source, self.id())?;
+        let from = SealedFile::at(source, self.id())?;
         let mut end = 0;
         for place in from.runs()? {
             let batches: Vec<Bytes> = batch::split(from.batches(&place)?).map(|(_, bytes)| bytes).collect();

@@ -18,7 +18,7 @@
 //! calls back. A request is durable when its ack says `Ok`, not before. Requests of one handle to one log are
 //! carried out in their order.
 //!
-//! Limits: batches of at most [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX) bytes,
+//! Limits: batches of at most [`BATCH_BYTES_MAX`] bytes,
 //! [`LOGS_MAX`](crate::limits::LOGS_MAX) logs a shard. A shard whose journal could not be written has failed:
 //! nothing in flight is acknowledged, every later request gets an error, and the next open recovers what is on
 //! the device.
@@ -108,7 +108,7 @@ impl Config {
             _ if !bytes.is_multiple_of(block) => {
                 format!("journal_file_bytes is {bytes}, which is no multiple of {block}")
             }
-            _ if bytes < MIN_JOURNAL_BYTES || bytes > JOURNAL_FILE_BYTES_MAX => {
+            _ if !(MIN_JOURNAL_BYTES..=JOURNAL_FILE_BYTES_MAX).contains(&bytes) => {
                 format!(
                     "journal_file_bytes is {bytes}, not from {MIN_JOURNAL_BYTES} to {JOURNAL_FILE_BYTES_MAX}"
                 )

@@ -4,7 +4,7 @@
 //! that code written for the ring runs without one.
 //!
 //! What needs a path is asked of a [`Disk`]; what has an open file already is a function over it. With the
-//! feature `sim` a disk may be one in memory; what is asked of it then goes to [`simulated`](super::simulated).
+//! feature `sim` a disk may be one in memory; what is asked of it then goes to `simulated`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};

@@ -209,7 +209,7 @@ impl Ring {
 
 impl Drop for Ring {
     /// Cancels what waits and sees the rest through, so that afterwards no file changes and no socket is open
-    /// because of this ring. Memory that the kernel still has after [`DROP_LIMIT`] is leaked rather than freed
+    /// because of this ring. Memory that the kernel still has after `DROP_LIMIT` is leaked rather than freed
     /// under it.
     fn drop(&mut self) {
         let submitter = self.ring.submitter();

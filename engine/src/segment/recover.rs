@@ -203,12 +203,11 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partition::Partition;
     use crate::types::LogId;
 
     #[test]
     fn a_segment_older_than_the_oldest_is_trimmed_whatever_became_of_those_behind_it() {
-        let mut state = LogState { start: 15, end: 43, ..Partition::new(LogId(8)).state() };
+        let mut state = LogState { start: 15, end: 43, id: LogId(8), ..LogState::default() };
         (state.segment_base, state.segment_position) = (15, 4096);
         let is_trimmed = |state: &LogState, base: Offset, bases: &[Offset]| {
             let names: Vec<SegmentName> = bases.iter().map(|base| SegmentName::from(*base)).collect();

@@ -437,7 +437,7 @@ impl Shard {
                 self.segment_replaced(job.log, output.base);
             }
             // Trimmed meanwhile: the name has come back.
-            _ => self.want(Work::Removal, Op::Remove { path }),
+            _ => self.remove(Op::Remove { path }),
         }
     }
 
@@ -445,7 +445,7 @@ impl Shard {
     fn give_up(&mut self, job: &Job) {
         if let Some(output) = job.output.as_ref().filter(|output| output.stage != Stage::Named) {
             let path = unfinished(&self.place.directory, job.log, output.base);
-            self.want(Work::Removal, Op::Remove { path });
+            self.remove(Op::Remove { path });
         }
         if !self.contains(job.log) {
             let directory = segment::directory(&self.place.directory, job.log);

@@ -1,7 +1,7 @@
 //! All logs of one core behind one interface: append, read, trim, and the turn of the wheel between them.
 //!
 //! In: calls of the owner, completions, the time. Out: operations ([`Shard::collect`]) and events
-//! ([`Shard::events`]). Never: reads a clock, touches the kernel, answers before a frame is durable.
+//! ([`Shard::next_event`]). Never: reads a clock, touches the kernel, answers before a frame is durable.
 //!
 //! ```text
 //!   append ──> journal (one frame a turn) ──durable──> tail in memory ──settle──> segment ──checkpoint──> journal file spare

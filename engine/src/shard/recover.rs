@@ -113,11 +113,14 @@ impl fmt::Display for Report {
     }
 }
 
+/// A batch, or what became of it.
+type FoundBatch = Result<(BatchHeader, TailBatch), Damage>;
+
 /// What the journal says of a log in front of a truncation that the checkpoint contains.
 #[derive(Default)]
 struct Doubtful {
     /// Some of them may be left.
-    batches: Vec<(Entry, Result<(BatchHeader, TailBatch), Damage>)>,
+    batches: Vec<(Entry, FoundBatch)>,
     start: u64,
 }
 
