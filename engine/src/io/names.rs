@@ -126,7 +126,7 @@ mod tests {
     fn are_in_the_order_of_paths() {
         let mut paths = ["a", "a/b", "a/b/c", "a-b", "a.b/c", "a/b.c", "a0", "data/state", "data/state.new"];
         let names: Vec<PathBuf> = names(&paths).iter().map(|(path, _)| path).collect();
-        paths.sort_by_key(Path::new);
+        paths.sort_by(|one, two| Path::new(one).cmp(Path::new(two)));
         assert_eq!(names, paths.map(PathBuf::from));
     }
 
