@@ -75,7 +75,7 @@ fn polled() {
 }
 
 /// The channel to a shard: `None` once the shard has ended. What is sent then, and what is in it then, is dropped.
-type Channel = Arc<Mutex<Option<VecDeque<Completer<u32>>>>>;
+type Channel = Mutex<Option<VecDeque<Completer<u32>>>>;
 
 fn send(channel: &Channel, request: Completer<u32>) {
     if let Some(open) = channel.lock().unwrap().as_mut() {
@@ -85,7 +85,7 @@ fn send(channel: &Channel, request: Completer<u32>) {
 
 /// A handle asks while the shard ends: it hears so, whether the request was in the channel or not.
 fn asked_at_the_end() {
-    let channel: Channel = Arc::new(Mutex::new(Some(VecDeque::new())));
+    let channel: Arc<Channel> = Arc::new(Mutex::new(Some(VecDeque::new())));
     let shard = {
         let channel = channel.clone();
         thread::spawn(move || {

@@ -327,7 +327,7 @@ impl SimulatedDisk {
         state.begin(Class::Name)?;
         let mut missing: Vec<&Path> = path
             .ancestors()
-            .filter(|part| !part.as_os_str().is_empty() && !state.seen.contains(*part))
+            .filter(|part| !part.as_os_str().is_empty() && !state.seen.contains(part))
             .collect();
         if !missing.is_empty() && state.is_full() {
             return Err(os(libc::ENOSPC));
