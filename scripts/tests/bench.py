@@ -18,7 +18,7 @@ from pathlib import Path
 
 from broker import BINARY, Broker, scratch
 
-BENCH = BINARY.with_name("ringmain-bench")
+BENCH = BINARY.resolve().with_name("ringmain-bench")
 SECONDS = 60
 
 
@@ -124,8 +124,7 @@ def test_a_file_system_without_direct_io_is_refused(directory, root):
     image = directory / "image"
     with open(image, "wb") as file:
         file.truncate(512 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", str(image)], check=True)
-    # With its data in the journal ext4 takes no direct I/O; where it falls back silently there is nothing to test.
+    # With its data in the journal ext4 takes the flag, and writes through the page cache.
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
     with Mount(directory / "mount", "-o", "loop,data=journal", str(image)) as mount:
         shutil.rmtree(mount / "lost+found")

@@ -3,7 +3,6 @@
 //! In: a directory, its device's queue settings. Out: alignments, as said and as found. Never: trusts what is said
 //! where trying is cheap.
 
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -27,7 +26,7 @@ pub struct Alignment {
 impl Alignment {
     pub fn find(dir: &Path, queue: Option<&Path>) -> Result<Alignment, Failure> {
         let file = file::nameless(dir)?;
-        let said = said(file.as_raw_fd());
+        let said = file::said_alignment(&file);
         let block = buffer_of(8192);
         file.write_all_at(&block, 0).map_err(Failure::disk("write to a file in", dir))?;
         let smallest = [512, 1024, 2048, 4096]
@@ -67,14 +66,4 @@ fn buffer_of(length: usize) -> bytes::BytesMut {
     let mut block = buffer::aligned(length);
     block.resize(length, 0x5a);
     block
-}
-
-fn said(descriptor: i32) -> Option<(u32, u32)> {
-    // SAFETY: all fields are plain numbers, for which zero is a value.
-    let mut found: libc::statx = unsafe { std::mem::zeroed() };
-    let (path, mask) = (c"".as_ptr(), libc::STATX_DIOALIGN);
-    // SAFETY: the path is a constant, and the kernel fills the one struct it is given.
-    let result = unsafe { libc::statx(descriptor, path, libc::AT_EMPTY_PATH, mask, &raw mut found) };
-    let given = result == 0 && found.stx_mask & mask != 0 && found.stx_dio_offset_align != 0;
-    given.then_some((found.stx_dio_mem_align, found.stx_dio_offset_align))
 }

@@ -95,6 +95,9 @@ fn disk(evidence: &Evidence<'_>) -> String {
         .flat_map(|surface| surface.cells.iter().map(|cell| cell.figures.bytes_per_second))
         .fold(0.0, f64::max);
     let grade = match durable_us {
+        us if us > SLOW_US && noise(evidence.machine).is_some() => {
+            "Whether this disk is good cannot be said, because the machine was busy. As it was seen"
+        }
         us if us <= GOOD_US => "Yes, this disk is good for this broker",
         us if us <= SLOW_US => "This disk will do",
         _ => "This disk is slow for this broker",

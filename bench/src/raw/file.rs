@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::BytesMut;
 use ringmain_engine::io::buffer;
+use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -35,7 +36,20 @@ pub fn nameless(dir: &Path) -> Result<File, Failure> {
     }
     let file = opened.map_err(Failure::disk("create", path))?;
     std::fs::remove_file(path).map_err(Failure::disk("remove the name of", path))?;
+    // Some take the flag and write through the page cache all the same: ext4 with data=journal is one.
+    if said_alignment(&file).is_some_and(|(_, file)| file == 0) {
+        let reason =
+            "its file system does no direct I/O, though it takes the flag (is it mounted with data=journal?)";
+        return Err(Failure::Unfit { path: dir.to_owned(), reason: reason.to_owned() });
+    }
     Ok(file)
+}
+
+/// Alignment of direct I/O in memory and in the file as the kernel says, if it does; zeros: there is none.
+pub fn said_alignment(file: &File) -> Option<(u32, u32)> {
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok()?;
+    let given = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::DIOALIGN);
+    given.then_some((found.stx_dio_mem_align, found.stx_dio_offset_align))
 }
 
 /// The same, with `bytes` (a multiple of 1 MiB) of blocks that were written before.

@@ -248,6 +248,7 @@ pub fn ratios(axes: Axes<'_>, spans: &[Span]) -> Result<String, Failure> {
         chart
             .configure_mesh()
             .disable_y_mesh()
+            .light_line_style(TRANSPARENT)
             .x_desc(axes.x)
             .x_label_formatter(&|ratio| format!("{ratio}"))
             .label_style(FONT)
