@@ -39,7 +39,7 @@
 //! | 24 | 4 | leader epoch | |
 //! | 28 | 4 | offsets | batch: how many it has |
 //!
-//! The directory is the headers of all entries once more. So what a frame held is told by its front and by its back:
+//! The directory is the headers of all entries once more, in other sectors than the body. So what a frame held is told by its front and by its back:
 //! rot in one place loses at most the batch that it hit, and says which.
 //!
 //! Version 1 has neither directory nor copy, and its position, in bytes, takes the place of block and directory
@@ -50,7 +50,7 @@ use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::crc::crc32c;
-use crate::limits::{BLOCK_BYTES, JOURNAL_FILE_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES, JOURNAL_FILE_BYTES_MAX, SECTOR_BYTES};
 use crate::types::{LogId, Offset};
 
 /// "RMJF".
@@ -225,9 +225,11 @@ pub const fn back_bytes(entries_count: u32) -> usize {
     entries_count as usize * ENTRY_BYTES + HEADER_BYTES
 }
 
-/// Bytes of a whole frame.
+/// Bytes of a whole frame: what is behind the body shares no sector with it, so that no sector holds both of what
+/// stands twice.
 pub const fn frame_bytes(body_bytes: usize, entries_count: u32) -> usize {
-    (HEADER_BYTES + body_bytes + back_bytes(entries_count)).next_multiple_of(BLOCK_BYTES)
+    let front = (HEADER_BYTES + body_bytes).next_multiple_of(SECTOR_BYTES);
+    (front + back_bytes(entries_count)).next_multiple_of(BLOCK_BYTES)
 }
 
 /// Makes a frame of `frame`, which is room for the header and then the body: `header` lacks its lengths and checksums

@@ -8,7 +8,7 @@ use super::checkpoint::{Checkpoint, FileSet, LogState, ProducerBatch, ProducerSt
 use super::frame::{self, FrameHeader};
 use super::run::{self, RunHeader, SegmentHeader};
 use super::superblock::Superblock;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SECTOR_BYTES};
 use crate::types::LogId;
 
 fn checkpoint() -> Checkpoint {
@@ -112,6 +112,11 @@ fn what_a_frame_held_is_told_after_damage_to_any_sector() {
             assert_eq!(front, header, "sector {sector}");
             assert_eq!(frame::surviving_entries(&broken, &front), Some(entries.clone()), "sector {sector}");
         }
+    }
+    for body_bytes in 0..2 * BLOCK_BYTES {
+        let (front, back) = (frame::HEADER_BYTES + body_bytes, frame::back_bytes(3));
+        let directory_start = frame::frame_bytes(body_bytes, 3) - back;
+        assert!((front - 1) / SECTOR_BYTES < directory_start / SECTOR_BYTES, "a body of {body_bytes} bytes");
     }
     let mut broken = bytes.clone();
     broken[frame::HEADER_BYTES] ^= 1;

@@ -169,7 +169,7 @@ mod tests {
     fn a_frame_may_fill_its_chunk_to_the_last_byte() {
         for left in 0..64 {
             let mut gathering = Gathering::new(Sizes { chunk_bytes: 8192, ..Sizes::default() });
-            let first = vec![1; 8192 - 2 * HEADER_BYTES - 2 * ENTRY_BYTES - ENTRY_ALIGNMENT - left];
+            let first = vec![1; 8192 - 512 - HEADER_BYTES - ENTRY_BYTES - ENTRY_ALIGNMENT - left];
             gathering.push(Kind::Batch, LogId(1), 0, 0, 1, &first);
             if !gathering.is_full_for(0) {
                 gathering.push(Kind::Trim, LogId(1), 1, 0, 0, &[]);

@@ -164,7 +164,7 @@ impl Partition {
     /// Segments that a start finds by their names alone, so that another file may take the name.
     pub fn compactable(&self) -> impl Iterator<Item = &Segment> {
         let sealed = self.segments.list().iter().take_while(|segment| segment.sealed);
-        sealed.filter(|segment| segment.end() <= self.sealed_below || planted(Bug::CompactionOfUnknown))
+        sealed.filter(|segment| segment.end() <= self.sealed_below)
     }
 
     /// Whether the batch at `base` is the last of its producer.

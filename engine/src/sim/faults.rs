@@ -29,8 +29,11 @@ impl World {
 
     /// Before a start: a power cut or an error that may come in the middle of it.
     pub(super) fn plan_for_start(&mut self) {
-        if self.kind == Kind::Errors && self.prng.percent(15) {
-            // Nobody knows whether the new start counts.
+        if std::mem::take(&mut self.unsure) {
+            let countdown = self.prng.between(20..120);
+            self.disk.plan(Plan { class: None, file: None, countdown, trouble: Trouble::PowerCut });
+        } else if self.kind == Kind::Errors && self.prng.percent(60) {
+            self.unsure = true;
             let class = Some(self.prng.one_of(&[Class::Write, Class::Sync]));
             self.plan_failure_of("superblock", class, 4);
         } else if self.prng.percent(35) {

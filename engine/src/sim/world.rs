@@ -72,6 +72,8 @@ pub struct World {
     reading: BTreeMap<u64, (LogId, Offset)>,
     pub(super) requests: u64,
     pub(super) next_log: u64,
+    /// The last start failed where nobody knows whether it counts; the next one is cut off.
+    pub(super) unsure: bool,
     /// In percent of the steps, besides those that every world trims in.
     pub(super) trims: u64,
     /// What went astray or rotted, once something has.
@@ -135,6 +137,7 @@ impl World {
             reading: BTreeMap::new(),
             requests: 0,
             next_log: 0,
+            unsure: false,
             trims: 0,
             astray: None,
             at_rest: false,
@@ -478,7 +481,7 @@ impl World {
         self.truncating.clear();
         self.committed.clear();
         self.reading.clear();
-        if self.kind == Kind::Rot && self.astray.is_none() && self.prng.percent(50) {
+        if self.kind == Kind::Rot && self.astray.is_none() && self.prng.percent(70) {
             self.astray = self.rot();
             self.at_rest = self.astray.is_some();
         }
