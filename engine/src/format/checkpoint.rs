@@ -17,7 +17,7 @@
 //! The whole of this, padded to blocks, stands in the file twice: rot in one copy leaves the other.
 //!
 //! A log: `id u64, start u64, end u64, first segment u64, segment base u64, segment position u64, truncated in u64,
-//! generation u32`; if that is not 0, `segments u32` and of each `base u64, generation u32`; `leader epoch u32, producers
+//! generation u32`; if that is not 0, `segments u32` and of each `base u64, generation u32, limit u64`; `leader epoch u32, producers
 //! u32`, then producers: `id u64, epoch u16, batches u16, last timestamp i64`, then their batches, oldest first: `base
 //! sequence u32, last sequence u32, base offset u64`.
 //!
@@ -61,10 +61,19 @@ pub struct LogState {
     pub truncated_in: u64,
     /// Rises with each truncation that reached into segments; files of a higher one were begun later.
     pub generation: u32,
-    /// Base and generation of each segment, in order; none while the generation is 0, for then the names tell it.
-    pub segments: Vec<(Offset, u32)>,
+    /// Each segment, in order; none while the generation is 0, for then the names tell it.
+    pub segments: Vec<SegmentState>,
     pub leader_epoch: i32,
     pub producers: Vec<ProducerState>,
+}
+
+/// A segment of a log that was truncated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentState {
+    pub base: Offset,
+    pub generation: u32,
+    /// What stands at this offset and behind does not count.
+    pub limit: Offset,
 }
 
 /// What a log remembers of one idempotent producer.
@@ -202,9 +211,10 @@ fn put_log(out: &mut Vec<u8>, log: &LogState) {
     out.extend(log.generation.to_le_bytes());
     if log.generation > 0 {
         out.extend((log.segments.len() as u32).to_le_bytes());
-        for (base, generation) in &log.segments {
-            out.extend(base.to_le_bytes());
-            out.extend(generation.to_le_bytes());
+        for segment in &log.segments {
+            out.extend(segment.base.to_le_bytes());
+            out.extend(segment.generation.to_le_bytes());
+            out.extend(segment.limit.to_le_bytes());
         }
     }
     out.extend(log.leader_epoch.to_le_bytes());
@@ -276,13 +286,16 @@ impl Input<'_> {
         })
     }
 
-    fn segments(&mut self) -> Option<Vec<(Offset, u32)>> {
-        const SEGMENT_BYTES: usize = size_of::<u64>() + size_of::<u32>();
+    fn segments(&mut self) -> Option<Vec<SegmentState>> {
+        const SEGMENT_BYTES: usize = 2 * size_of::<u64>() + size_of::<u32>();
         let count = self.u32()? as usize;
         if count > self.0.len() / SEGMENT_BYTES {
             return None;
         }
-        (0..count).map(|_| Some((self.u64()?, self.u32()?))).collect()
+        let segment = |input: &mut Self| {
+            Some(SegmentState { base: input.u64()?, generation: input.u32()?, limit: input.u64()? })
+        };
+        (0..count).map(|_| segment(self)).collect()
     }
 
     fn producer(&mut self) -> Option<ProducerState> {

@@ -343,7 +343,12 @@ fn candidates(
             Ok((header, _)) if header.incarnation.get() > from.incarnation => {
                 return Err(too_new(window.path, &header, from.incarnation));
             }
-            Ok((header, _)) => Some(header).filter(|header| is_ours(header, from, 0)),
+            Ok((header, _)) if is_ours(&header, from, 0) => Some(header),
+            // It lies where it does not belong: the frame that did may be told by its back.
+            Ok((header, _)) if header.position() != 0 => {
+                window.surviving(0, |header| is_ours(header, from, 0))?.map(|found| found.header)
+            }
+            Ok(_) => None,
             Err(FrameError::Version(version)) => {
                 let what = format!("its journal has frame version {version}");
                 return Err(OpenError::Incompatible { path: window.path, what });

@@ -141,7 +141,7 @@ impl Partition {
             generation: self.generation,
             segments: match self.generation {
                 0 => Vec::new(),
-                _ => self.segments.list().iter().map(|of| (of.name.base, of.name.generation)).collect(),
+                _ => self.segments.list().iter().map(Segment::state).collect(),
             },
             leader_epoch: self.leader_epoch,
             producers: match planted(Bug::ForgetProducers) {

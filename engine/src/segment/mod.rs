@@ -15,6 +15,7 @@ use zerocopy::IntoBytes;
 pub use name::{SegmentName, Standing};
 
 use crate::format::batch;
+use crate::format::checkpoint::SegmentState;
 use crate::format::crc::crc32c;
 use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::io::{Descriptor, buffer};
@@ -38,6 +39,12 @@ impl Segment {
     /// One more than the last offset in it.
     pub fn end(&self) -> Offset {
         self.runs.last().map_or(self.name.base, |run| run.end_offset.get()).min(self.limit)
+    }
+
+    /// What a checkpoint remembers of it.
+    pub fn state(&self) -> SegmentState {
+        let Segment { name, limit, .. } = *self;
+        SegmentState { base: name.base, generation: name.generation, limit }
     }
 
     /// Whether the file holds more than counts.

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use crate::format::checkpoint::LogState;
+use crate::format::checkpoint::{LogState, SegmentState};
 use crate::types::Offset;
 
 /// Which segment of a log. Ordered by base offset, then by generation.
@@ -58,17 +58,25 @@ pub enum Standing {
     Gone,
 }
 
+impl SegmentState {
+    fn name(&self) -> SegmentName {
+        SegmentName { base: self.base, generation: self.generation }
+    }
+}
+
 impl LogState {
     /// What each of `names`, all of the log's in order, is; and where it ends at the latest, because the next one
     /// begins there or the log ends.
     pub fn standings(&self, names: &[SegmentName]) -> Vec<(SegmentName, Standing, Offset)> {
         let counts = |name: &&SegmentName| self.standing(name) == Standing::Counts;
         let mut bases: Vec<Offset> = names.iter().filter(counts).map(|name| name.base).collect();
-        bases.extend(self.segments.iter().map(|(base, _)| *base));
+        bases.extend(self.segments.iter().map(|segment| segment.base));
         bases.sort_unstable();
         let standing = |name: &SegmentName| {
             let next = bases.get(bases.partition_point(|base| *base <= name.base));
+            let known = self.segments.iter().find(|segment| segment.base == name.base);
             let limit = next.map_or(self.end, |next| self.end.min(*next));
+            let limit = known.map_or(limit, |segment| limit.min(segment.limit));
             let active = self.segment_position > 0 && name.base == self.segment_base;
             // The checkpoint knows only later ones, or what follows it begins at the log's start already.
             let trimmed = !active && (name.base < self.first_segment || limit <= self.start);
@@ -84,7 +92,7 @@ impl LogState {
     fn standing(&self, name: &SegmentName) -> Standing {
         if name.base >= self.end || name.generation > self.generation {
             Standing::Later
-        } else if self.generation == 0 || self.segments.contains(&(name.base, name.generation)) {
+        } else if self.generation == 0 || self.segments.iter().any(|segment| segment.name() == *name) {
             Standing::Counts
         } else {
             Standing::Gone
@@ -122,20 +130,22 @@ mod tests {
             ("00000000000000000000.seg", "00000000000000000050.seg", "00000000000000000050-1.seg");
         let d = "00000000000000000070.seg";
         let (counts, gone, later) = (Standing::Counts, Standing::Gone, Standing::Later);
-        let truncated = |start, end| LogState { segments: vec![(0, 0), (50, 1)], ..state(start, end, 1) };
+        let segment = |base, generation, limit| SegmentState { base, generation, limit };
+        let segments = vec![segment(0, 0, 40), segment(50, 1, Offset::MAX)];
+        let truncated = |start, end| LogState { segments: segments.clone(), ..state(start, end, 1) };
         assert_eq!(
             standings(&truncated(0, 90), &[a, b, c, d]),
-            [(counts, 50), (gone, 90), (counts, 90), (gone, 90)]
+            [(counts, 40), (gone, 90), (counts, 90), (gone, 90)]
         );
         assert_eq!(
             standings(&truncated(0, 90), &[a, b]),
-            [(counts, 50), (gone, 90)],
+            [(counts, 40), (gone, 90)],
             "the later one is missing"
         );
         assert_eq!(
             standings(&state(0, 90, 0), &[a, b, c, d]),
             [(counts, 50), (counts, 70), (later, 70), (counts, 90)]
         );
-        assert_eq!(standings(&truncated(60, 65), &[a, c, d]), [(gone, 50), (counts, 65), (later, 65)]);
+        assert_eq!(standings(&truncated(60, 65), &[a, c, d]), [(gone, 40), (counts, 65), (later, 65)]);
     }
 }

@@ -133,6 +133,10 @@ impl World {
         let producer = self.prng.below(3) as i64;
         let memory = self.model.logs.get(&log).and_then(|log| log.producers.get(&producer));
         let last = memory.and_then(|memory| memory.last.last());
+        if last.is_none() && self.model.was_truncated(log) {
+            // Which of two histories the truncation ended cannot be told, so more may be known of the producer.
+            return self.append_new(log, batch, None);
+        }
         let next = last.map_or(0, |last| {
             last.producer.map_or(0, |(_, sequence)| sequence + (last.end - last.base) as i32)
         });
@@ -161,12 +165,6 @@ impl World {
             Err(Refused::Failed) if self.failed[shard] => return Ok(()),
             Err(Refused::Truncating) if self.is_truncating(log) => return Ok(()),
             Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
-            // Which of two histories a truncation ended cannot be told, so more may be known of the producer.
-            Err(Refused::OutOfOrderSequence)
-                if matches!(producer, Some((_, 0))) && self.model.was_truncated(log) =>
-            {
-                return Ok(());
-            }
             // What rotted may be the producer's last batch, so that there is a gap before this one.
             Err(Refused::OutOfOrderSequence) if self.at_rest && producer.is_some() => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),
