@@ -13,7 +13,7 @@ use ringmain_engine::format::run::RunHeader;
 use ringmain_engine::journal::Gathering;
 use ringmain_engine::limits::Sizes;
 use ringmain_engine::segment::{Segment, Segments};
-use ringmain_engine::types::LogId;
+use ringmain_engine::types::{LogId, Offset};
 
 use super::Path;
 
@@ -55,7 +55,7 @@ fn frame(sent: &Bytes) -> Path {
     let (sent, mut gathering) = (sent.clone(), Gathering::new(Sizes::default()));
     Path::new("frame-build-4x16k", move || {
         for number in 0..4 {
-            gathering.push(Kind::Batch, LOG, number * 16, 0, black_box(&sent));
+            gathering.push(Kind::Batch, LOG, number * 16, 0, 16, black_box(&sent));
         }
         let frame = gathering.take();
         frame.padded_bytes() + crc32c(&frame.bytes[HEADER_BYTES..]) as usize
@@ -72,7 +72,14 @@ fn lookup() -> Path {
             RunHeader::new(LOG, start..start + RUN_OFFSETS, 1_000_000, number << 20, b"body").place()
         };
         let runs = (0..RUNS_COUNT).map(run).collect();
-        list.push(Segment { base, runs, position: RUNS_COUNT << 20, sealed: true, file: None });
+        list.push(Segment {
+            name: base.into(),
+            runs,
+            limit: Offset::MAX,
+            position: RUNS_COUNT << 20,
+            sealed: true,
+            file: None,
+        });
     }
     let segments = Segments::restore(list, true);
     let end = SEGMENTS_COUNT * RUNS_COUNT * RUN_OFFSETS;
