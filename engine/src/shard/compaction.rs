@@ -185,6 +185,9 @@ impl Shard {
         if partition.generation > 0 || partition.truncation.is_some() {
             return false; // its segments may hold more than counts
         }
+        if !partition.holes.is_empty() {
+            return false; // what is missing must not pass for compacted away
+        }
         let start = partition.durable_start();
         let segments = || partition.compactable().filter(|segment| segment.end() > start);
         let younger = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_min);

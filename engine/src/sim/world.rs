@@ -341,12 +341,12 @@ impl World {
     fn take_events(&mut self, shard: usize) -> Result<(), String> {
         let mut before = self.model.safe(shard);
         while let Some(event) = self.shards[shard].next_event() {
-            let late = matches!(event, ShardEvent::Truncated { .. });
-            self.take_event(shard, event)?;
-            if late {
-                // Its frame was durable before; this says nothing of a later one.
-                before = self.model.safe(shard);
+            // Its frame was durable before; this says nothing of a later one.
+            if let ShardEvent::Truncated { ticket } = &event {
+                let changes = self.truncating.get(&ticket.request).map(|expected| expected.changes);
+                before = before.max(changes.unwrap_or_default());
             }
+            self.take_event(shard, event)?;
         }
         self.model.frame_ends(shard, before);
         Ok(())
