@@ -118,8 +118,15 @@ pub fn checkpoint(random: &mut Random) -> Vec<u8> {
     };
     let logs = (0..random.below(4)).map(|_| log(random)).collect();
     let journal = FileSet { first: random.next() as u32 >> 1, count: 4, file_bytes: random.next() };
-    let checkpoint =
-        Checkpoint { incarnation: 7, shard: 1, sequence: random.next(), chain: 5, journal, logs };
+    let checkpoint = Checkpoint {
+        incarnation: 7,
+        shard: 1,
+        sequence: random.next(),
+        chain: 5,
+        durable: random.next(),
+        journal,
+        logs,
+    };
     let mut bytes = checkpoint.to_bytes();
     if random.one_in(2) {
         bytes.truncate(bytes.len() / 2); // so that no second copy stands in for a damaged one

@@ -11,6 +11,7 @@
 //! | 4, 4 | chain: the checksum field of that frame; number of logs |
 //! | 4, 4, 8 | the journal's files: number of the first, how many, bytes of each |
 //! | 8 | bytes of the whole file, padding excluded |
+//! | 8 | durable: frames up to this one were on the device when it was written |
 //! | ... | logs |
 //! | 4 | CRC-32C of everything before |
 //!
@@ -40,6 +41,8 @@ pub struct Checkpoint {
     pub shard: u16,
     pub sequence: u64,
     pub chain: u32,
+    /// Frames up to this one were on the device when the checkpoint was written: what is not sound is no torn write.
+    pub durable: u64,
     /// The files of the shard's journal.
     pub journal: FileSet,
     pub logs: Vec<LogState>,
@@ -138,6 +141,7 @@ impl Checkpoint {
         out.extend(self.journal.file_bytes.to_le_bytes());
         debug_assert!(out.len() == TOTAL_AT);
         out.extend([0; 8]);
+        out.extend(self.durable.to_le_bytes());
         for log in &self.logs {
             put_log(&mut out, log);
         }
@@ -196,10 +200,19 @@ impl Checkpoint {
         }
         input.0 = body.get(bytes.len() - input.0.len()..)?;
         let mut logs = Vec::with_capacity(logs_count);
+        let durable = if version == VERSION_ONE_COPY { sequence } else { input.u64()? };
         for _ in 0..logs_count {
             logs.push(input.log(version)?);
         }
-        input.0.is_empty().then_some(Checkpoint { incarnation, shard, sequence, chain, journal, logs })
+        input.0.is_empty().then_some(Checkpoint {
+            incarnation,
+            shard,
+            sequence,
+            chain,
+            durable,
+            journal,
+            logs,
+        })
     }
 }
 

@@ -32,6 +32,8 @@ pub struct From {
     pub sequence: u64,
     /// Checksum field of that frame.
     pub chain: u32,
+    /// Frames up to this one are known to have been durable.
+    pub durable: u64,
 }
 
 /// Where a journal ends.
@@ -191,6 +193,9 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
         let begin = self.candidates.iter().rposition(|file| file.first_sequence <= next);
         let Some(mut index) = begin else {
             let lost_in = self.first_with_later_frame(None, 0, next)?;
+            let first = || self.candidates.first().map(|file| &file.window).or(self.suspects.first());
+            let lost_in =
+                lost_in.or_else(|| first().filter(|_| next <= self.from.durable).map(|of| of.path.clone()));
             return lost_in.map_or(Ok(()), |path| Err(lost(&path, 0, next)));
         };
         let (mut position, mut expected) = (0, self.candidates[index].first_sequence);
@@ -203,7 +208,8 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             }
             let behind =
                 self.first_with_later_frame(Some(index), position, expected.max(self.from.sequence))?;
-            if behind.is_none() || planted(Bug::RottenTakenForTorn) {
+            let is_torn = behind.is_none() && expected > self.from.durable;
+            if is_torn || planted(Bug::RottenTakenForTorn) {
                 return Ok(());
             }
             self.end.torn = false;
@@ -324,7 +330,7 @@ fn replay(
 }
 
 fn lost(path: &Path, position: u64, sequence: u64) -> OpenError {
-    let what = format!("frame {sequence} had been made durable, but it is not sound; a later frame is");
+    let what = format!("frame {sequence} had been made durable, but it is not sound");
     Damage { path: path.to_path_buf(), position, what }.into()
 }
 

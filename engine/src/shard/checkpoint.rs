@@ -142,7 +142,7 @@ impl Shard {
         let mut logs: Vec<_> = made.map(|partition| partition.state()).collect();
         logs.sort_by_key(|log| log.id);
         let (incarnation, shard) = (self.place.incarnation, self.place.shard);
-        Checkpoint { incarnation, shard, sequence, chain, journal: self.journal.file_set(), logs }
+        Checkpoint { incarnation, shard, sequence, chain, durable, journal: self.journal.file_set(), logs }
     }
 
     fn path(&self, suffix: &str) -> PathBuf {

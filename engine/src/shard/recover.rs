@@ -308,7 +308,7 @@ impl Recovery<'_> {
     }
 
     fn journal(&mut self, checkpoint: &Checkpoint) -> Result<End, OpenError> {
-        let Checkpoint { shard, incarnation, sequence, chain, journal, .. } = *checkpoint;
+        let Checkpoint { shard, incarnation, sequence, chain, durable, journal, .. } = *checkpoint;
         let directory = journal_directory(&self.config.directory, shard);
         // What is read here is acted upon, and files go because of it. A frame whose write was cut off by the end of
         // the process may be seen without being durable.
@@ -316,7 +316,7 @@ impl Recovery<'_> {
             let path = directory.join(name);
             disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
         }
-        let from = From { shard, incarnation, sequence, chain };
+        let from = From { shard, incarnation, sequence, chain, durable };
         let disk = &self.config.disk;
         let end = scan(disk, &directory, from, journal, |frame| self.replay(frame))?;
         let contained = checkpoint.logs.iter().map(|log| log.truncated_in).max().unwrap_or_default();
@@ -653,7 +653,9 @@ impl Recovery<'_> {
             let files =
                 self.journal_files(shard, end.generation + 1, sets.get(usize::from(shard)).copied())?;
             let (sequence, chain, journal) = (end.sequence, end.chain, files.set());
-            let checkpoint = Checkpoint { incarnation, shard, sequence, chain, journal, logs: states };
+            let durable = sequence;
+            let checkpoint =
+                Checkpoint { incarnation, shard, sequence, chain, durable, journal, logs: states };
             let state = self.config.directory.join("state");
             self.config.disk.replace(&state, &file_name(incarnation, shard), &checkpoint.to_bytes())?;
             let position = Position { shard, incarnation, next_sequence: end.sequence + 1, chain: end.chain };

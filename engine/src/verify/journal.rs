@@ -65,6 +65,7 @@ impl Walk<'_> {
         frames.found.sort_by_key(|found| found.header.sequence.get());
         self.paddings(&frames);
         self.order(&frames, &directory, checkpoint);
+        self.last(&frames, &directory, checkpoint);
         self.torn(&frames, checkpoint);
         self.entries(&mut frames);
         Ok(())
@@ -194,6 +195,21 @@ impl Walk<'_> {
                 }
             }
             last = Some(found);
+        }
+    }
+
+    /// The checkpoint knows how far frames were durable when it was written.
+    fn last(&mut self, frames: &Frames, directory: &Path, checkpoint: Option<&Checkpoint>) {
+        let Some(checkpoint) = checkpoint else { return };
+        let last = frames.found.last().map_or(checkpoint.sequence, |found| found.header.sequence.get());
+        if last < checkpoint.durable {
+            let expected = last + 1;
+            let known = frames.unsound.iter().find(|unsound| unsound.sequence == Some(expected));
+            let (path, position) = known.map_or((directory.to_path_buf(), 0), |unsound| {
+                (frames.windows[unsound.file].path.clone(), unsound.position)
+            });
+            let what = format!("frame {expected} had been made durable, but it is not sound");
+            self.report.damage(&path, position, what);
         }
     }
 
