@@ -21,7 +21,7 @@
 //! ```
 //!
 //! For each ordering here there is a model that fails when it is left out
-//! ([`Weakness`](crate::weakened::Weakness)); that it does is a test as well.
+//! (`Weakness`); that it does is a test as well.
 
 #[cfg(loom)]
 use loom::sync::{
