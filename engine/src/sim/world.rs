@@ -339,16 +339,15 @@ impl World {
     }
 
     fn take_events(&mut self, shard: usize) -> Result<(), String> {
-        let mut before = self.model.safe(shard);
+        let (before, mut is_frame) = (self.model.safe(shard), false);
         while let Some(event) = self.shards[shard].next_event() {
-            // Its frame was durable before; this says nothing of a later one.
-            if let ShardEvent::Truncated { ticket } = &event {
-                let changes = self.truncating.get(&ticket.request).map(|expected| expected.changes);
-                before = before.max(changes.unwrap_or_default());
-            }
+            // A truncation may be done long after its frame was durable, so it tells nothing of a later one.
+            is_frame |= !matches!(event, ShardEvent::Truncated { .. });
             self.take_event(shard, event)?;
         }
-        self.model.frame_ends(shard, before);
+        if is_frame {
+            self.model.frame_ends(shard, before);
+        }
         Ok(())
     }
 
