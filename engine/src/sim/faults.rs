@@ -30,8 +30,10 @@ impl World {
     /// Before a start: a power cut or an error that may come in the middle of it.
     pub(super) fn plan_for_start(&mut self) {
         if std::mem::take(&mut self.unsure) {
-            let countdown = self.prng.between(20..120);
-            self.disk.plan(Plan { class: None, file: None, countdown, trouble: Trouble::PowerCut });
+            // Segments are written again, and not synced yet.
+            let countdown = self.prng.between(1..4);
+            let (class, file) = (Some(Class::Sync), Some(".seg"));
+            self.disk.plan(Plan { class, file, countdown, trouble: Trouble::PowerCut });
         } else if self.kind == Kind::Errors && self.prng.percent(60) {
             self.unsure = true;
             let class = Some(self.prng.one_of(&[Class::Write, Class::Sync]));
