@@ -23,7 +23,7 @@ from broker import Broker, scratch
 from clients import create_topic
 from disk_faults import CONFIG, Acked, run, value_of
 
-DEVICE_BYTES = 160 << 20
+DEVICE_BYTES = 256 << 20
 # After so many acknowledged records the device begins to fail: within the first journal file, and later.
 ROUNDS = (100, 4000)
 LOAD_SECONDS = 60
@@ -119,7 +119,7 @@ def ended_saying(broker, what):
 def fails_after(directory, count):
     acked, broker = Acked(), Broker("disk-errors", cores=1)
     file = broker.directory / "ringmain.toml"
-    file.write_text(CONFIG)
+    file.write_text(CONFIG + "disk_free_bytes_min = 0\n")
     broker.options = ["--config", str(file)]
     with Device(directory / "mount") as device:
         broker.data = device.mount / "data"
