@@ -141,7 +141,7 @@ impl World {
             last.producer.map_or(0, |(_, sequence)| sequence + (last.end - last.base) as i32)
         });
         let is_known = memory.is_some_and(|memory| memory.known().next().is_some());
-        if is_known && !self.at_rest && self.prng.percent(8) {
+        if is_known && !self.astray.is_some() && self.prng.percent(8) {
             return self.append_gap(log, with_producer(&batch, producer, next + 1));
         }
         self.append_new(log, with_producer(&batch, producer, next), Some((producer, next)))
@@ -166,7 +166,7 @@ impl World {
             Err(Refused::Truncating) if self.is_truncating(log) => return Ok(()),
             Err(Refused::NoSpace) if self.shards[shard].shortage().is_some() => return Ok(()),
             // What rotted may be the producer's last batch, so that there is a gap before this one.
-            Err(Refused::OutOfOrderSequence) if self.at_rest && producer.is_some() => return Ok(()),
+            Err(Refused::OutOfOrderSequence) if self.astray.is_some() && producer.is_some() => return Ok(()),
             Err(refused) => return Err(format!("{log:?} refuses a batch: {refused:?}")),
         }
         let base = self.model.logs.get(&log).map_or(0, |log| log.end);
@@ -202,7 +202,7 @@ impl World {
     }
 
     pub(super) fn send_again(&mut self, log: LogId, again: &Appended) -> Result<(), String> {
-        if self.at_rest {
+        if self.astray.is_some() {
             return Ok(()); // what rotted may be all that was known of the producer
         }
         let ticket = self.ticket();

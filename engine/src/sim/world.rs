@@ -79,7 +79,7 @@ pub struct World {
     /// What went astray or rotted, once something has.
     pub(super) astray: Option<String>,
     /// It was one place of a file at rest: then only what lay there may be gone.
-    pub(super) at_rest: bool,
+    at_rest: bool,
     pub(super) faults: u64,
     /// Decides when room runs short, in the worlds where it does.
     pub(super) shortages: Option<Prng>,
