@@ -141,7 +141,7 @@ impl World {
             last.producer.map_or(0, |(_, sequence)| sequence + (last.end - last.base) as i32)
         });
         let is_known = memory.is_some_and(|memory| memory.known().next().is_some());
-        if is_known && !self.astray.is_some() && self.prng.percent(8) {
+        if is_known && self.astray.is_none() && self.prng.percent(8) {
             return self.append_gap(log, with_producer(&batch, producer, next + 1));
         }
         self.append_new(log, with_producer(&batch, producer, next), Some((producer, next)))
