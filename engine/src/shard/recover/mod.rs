@@ -1,0 +1,259 @@
+//! Opening a data directory: what the last run left, made whole again, and a fresh beginning behind it.
+//!
+//! In: a directory. Out: shards ready to run, and a [`Report`] a person can read. Never: guesses. What should be
+//! there and is not, or is not sound, is named and nothing is changed.
+//!
+//! ```text
+//!   superblock ─> checkpoints of its incarnation ─> segments they describe ─> journals behind them
+//!        ─> everything replayed is settled into segments and synced
+//!        ─> checkpoints of the next incarnation ─> superblock: from here on the next incarnation counts
+//! ```
+//!
+//! A crash anywhere before the superblock is written leaves the old incarnation as it was: recovery only adds
+//! runs behind the places its checkpoints know, and the next attempt writes the same again. Because the new
+//! incarnation starts with empty journals, the number of shards may differ from the last run's.
+
+mod begin;
+mod holes;
+mod identity;
+mod replay;
+mod settle;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+
+use zerocopy::byteorder::little_endian::{U16, U32};
+
+pub(crate) use begin::journal_directory;
+use begin::remove_old;
+
+use super::Shard;
+use super::checkpoint::file_name;
+use crate::error::{Damage, OpenError};
+use crate::format::checkpoint::{Checkpoint, FileSet, LogState};
+use crate::format::superblock::FEATURES;
+use crate::io::disk::{self, DirectoryLock, Disk};
+use crate::io::{Descriptor, Open};
+use crate::journal::recover::check_unused;
+use crate::limits::{BLOCK_BYTES, Sizes};
+use crate::partition::Partition;
+use crate::planted::{Bug, planted};
+use crate::segment;
+use crate::types::LogId;
+use holes::Loss;
+use identity::{superblock, write_superblock};
+use replay::Doubtful;
+
+/// How a data directory is opened.
+#[derive(Clone, Debug)]
+pub struct OpenConfig {
+    pub directory: PathBuf,
+    /// Where the directory is.
+    pub disk: Disk,
+    /// Shards to run with; may differ from the last run's.
+    pub shards: u16,
+    /// Which shard a log belongs to; must be the same function for the whole run.
+    pub shard_of: fn(LogId, u16) -> u16,
+    pub node_id: u32,
+    /// The id a new directory gets.
+    pub new_cluster_id: [u8; 16],
+    pub journal_file_bytes: u64,
+    /// Per shard: bytes of frames kept in memory.
+    pub memory_bytes: usize,
+    pub sizes: Sizes,
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Opened {
+    pub shards: Vec<Shard>,
+    pub cluster_id: [u8; 16],
+    pub report: Report,
+    pub lock: DirectoryLock,
+}
+
+/// What was found and done, for a person to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The directory held nothing and was set up.
+    pub created: bool,
+    /// Which start of the directory this is, from 1.
+    pub incarnation: u32,
+    /// Logs it holds.
+    pub logs_count: usize,
+    /// Frames of the journals that were read again, and their bytes.
+    pub frames_count: u64,
+    /// Bytes of those frames.
+    pub journal_bytes: u64,
+    /// Batches in them that no segment had yet.
+    pub replayed_batches: u64,
+    /// Shards whose journal ended in a frame that was never acknowledged.
+    pub torn_frames: u32,
+    /// Directories of logs that nothing refers to, moved to quarantine.
+    pub quarantined: Vec<PathBuf>,
+    /// What is not as it was written. What can be served is.
+    pub damage: Vec<Damage>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.created {
+            return write!(f, "new data directory");
+        }
+        write!(
+            f,
+            "start {} of this directory: {} logs; replayed {} batches from {} journal frames ({} bytes)",
+            self.incarnation, self.logs_count, self.replayed_batches, self.frames_count, self.journal_bytes
+        )?;
+        if self.torn_frames > 0 {
+            write!(f, "; cut {} unfinished frames, none of them acknowledged", self.torn_frames)?;
+        }
+        for path in &self.quarantined {
+            write!(f, "; moved to quarantine: {}", path.display())?;
+        }
+        for damage in &self.damage {
+            write!(f, "; {damage}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything found so far.
+struct Recovery<'a> {
+    config: &'a OpenConfig,
+    logs: HashMap<LogId, Partition>,
+    doubtful: HashMap<LogId, Doubtful>,
+    /// Segment files written here.
+    dirty: BTreeMap<PathBuf, Descriptor>,
+    /// Files begun after the checkpoints; the journals hold all that is in them.
+    unfinished: Vec<PathBuf>,
+    /// Directories that such files were removed from.
+    thinned: Vec<PathBuf>,
+    /// Journal files of another size, needed until the next incarnation counts.
+    outdated: Vec<PathBuf>,
+    /// What was found damaged in segments and frames.
+    losses: Vec<Loss>,
+    report: Report,
+}
+
+/// Opens `config.directory`, recovering what the last run left. When it returns, everything that was ever
+/// acknowledged is in segments, synced, and the journals are empty.
+pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
+    let OpenConfig { directory, disk, .. } = config;
+    let lock = disk.lock(directory)?;
+    let (mut superblock, file, created) = superblock(config)?;
+    let has_logs = disk.exists(&directory.join("log"));
+    for name in ["journal", "log", "state", "quarantine"] {
+        disk.make_directory(&directory.join(name))?;
+    }
+    let old_shards = superblock.shards.get();
+    let incarnation = superblock.incarnation.get();
+    let next = incarnation + 1;
+    if !created && !planted(Bug::SuperblockNotClaimed) {
+        // A write of the last start that failed may yet arrive. It went where this one goes; after this one, nothing
+        // can bring a later incarnation back whose files are written again below.
+        write_superblock(directory, &file, &mut superblock)?;
+    }
+    let mut recovery = Recovery {
+        config,
+        logs: HashMap::new(),
+        doubtful: HashMap::new(),
+        dirty: BTreeMap::new(),
+        unfinished: Vec::new(),
+        thinned: Vec::new(),
+        outdated: Vec::new(),
+        losses: Vec::new(),
+        report: Report { created, incarnation: next, ..Report::default() },
+    };
+    let checkpoints = recovery.checkpoints(incarnation, old_shards)?;
+    let held = |state: &LogState| state.start < state.end;
+    if !has_logs && checkpoints.iter().flat_map(|checkpoint| &checkpoint.logs).any(held) {
+        let what = "the directory is gone, but the checkpoints know of records in it".to_string();
+        return Err(Damage { path: directory.join("log"), position: 0, what }.into());
+    }
+    recovery.segments(&checkpoints)?;
+    let mut ends = Vec::new();
+    for checkpoint in &checkpoints {
+        ends.push(recovery.journal(checkpoint)?);
+    }
+    for name in disk.list(&directory.join("journal"))? {
+        if !name.parse().is_ok_and(|shard: u16| shard < old_shards) {
+            check_unused(disk, &directory.join("journal").join(name), incarnation)?;
+        }
+    }
+    recovery.settle_all()?;
+    recovery.find_holes();
+    recovery.quarantine_unknown()?;
+    recovery.sync()?;
+
+    recovery.report.logs_count = recovery.logs.len();
+    let sets: Vec<FileSet> = checkpoints.iter().map(|checkpoint| checkpoint.journal).collect();
+    superblock.incarnation = U32::new(next);
+    superblock.incompatible = U32::new(FEATURES);
+    superblock.shards = U16::new(config.shards);
+    if planted(Bug::SuperblockBeforeCheckpoints) {
+        write_superblock(directory, &file, &mut superblock)?;
+    }
+    let shards = recovery.shards(next, &ends, &sets)?;
+    // Both copies say so: rot in one leaves the other.
+    write_superblock(directory, &file, &mut superblock)?;
+    write_superblock(directory, &file, &mut superblock)?;
+    for path in &recovery.outdated {
+        disk.remove(path)?;
+    }
+    remove_old(disk, directory, incarnation, old_shards, config.shards)?;
+    Ok(Opened { shards, cluster_id: superblock.cluster_id, report: recovery.report, lock })
+}
+
+impl Recovery<'_> {
+    fn checkpoints(&mut self, incarnation: u32, shards: u16) -> Result<Vec<Checkpoint>, OpenError> {
+        let mut checkpoints = Vec::new();
+        for shard in 0..shards {
+            let path = self.config.directory.join("state").join(file_name(incarnation, shard));
+            let file = self.config.disk.open(&path, Open::Read)?;
+            let length = disk::length(&path, &file)? as usize;
+            let bytes = disk::read(&path, &file, 0, length.next_multiple_of(BLOCK_BYTES))?;
+            let found = Checkpoint::from_bytes(&bytes);
+            if let Some(at) = found.as_ref().and_then(|found| found.first_damage(&bytes)) {
+                let what = "a copy of the checkpoint is damaged; the other one is used".to_string();
+                self.report.damage.push(Damage { path: path.clone(), position: at as u64, what });
+            }
+            let sound = found.filter(|found| found.incarnation == incarnation && found.shard == shard);
+            let Some(checkpoint) = sound else {
+                let what = "the checkpoint is not sound".to_string();
+                return Err(Damage { path, position: 0, what }.into());
+            };
+            checkpoints.push(checkpoint);
+        }
+        Ok(checkpoints)
+    }
+
+    fn segments(&mut self, checkpoints: &[Checkpoint]) -> Result<(), OpenError> {
+        let data = &self.config.directory;
+        let logs = checkpoints.iter().flat_map(|found| found.logs.iter().map(|log| (log, found.sequence)));
+        for (state, sequence) in logs {
+            let found = segment::recover::find(&self.config.disk, data, state)?;
+            self.losses.extend(found.damage.into_iter().map(|(offset, damage)| Loss {
+                log: state.id,
+                offset,
+                damage,
+            }));
+            self.unfinished.extend(found.unfinished.iter().map(|name| segment::path(data, state.id, *name)));
+            self.unfinished.extend(found.abandoned);
+            let mut partition = Partition::restore(state.clone());
+            partition.segments = found.segments;
+            if partition.truncated_in <= sequence {
+                partition.truncated_in = 0; // the journal is read behind it
+            }
+            self.logs.insert(state.id, partition);
+        }
+        Ok(())
+    }
+
+    fn logs_in_order(&self) -> Vec<LogId> {
+        let mut logs: Vec<LogId> = self.logs.keys().copied().collect();
+        logs.sort_unstable();
+        logs
+    }
+}

@@ -1,0 +1,138 @@
+//! Bringing segments up to date at a start, so that the journals are not needed any more.
+//!
+//! In: what was replayed. Out: segments that hold it, synced; what nothing refers to, removed or kept aside. Never:
+//! writes in front of the place that a checkpoint knows.
+
+use std::path::{Path, PathBuf};
+
+use super::Recovery;
+use crate::error::OpenError;
+use crate::format::run;
+use crate::io::disk;
+use crate::io::{Open, buffer};
+use crate::planted::{Bug, planted};
+use crate::segment::{self, Segment, SegmentName};
+use crate::types::LogId;
+
+impl Recovery<'_> {
+    pub(super) fn settle_all(&mut self) -> Result<(), OpenError> {
+        for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains_key(path)) {
+            if planted(Bug::UnfinishedSegmentKept) {
+                continue;
+            }
+            self.config.disk.remove(&path)?;
+            self.thinned.extend(path.parent().map(Path::to_path_buf));
+        }
+        for log in self.logs_in_order() {
+            while self.logs.get(&log).is_some_and(|partition| partition.unsettled_since().is_some()) {
+                self.settle_run(log)?;
+            }
+            if let Some(partition) = self.logs.get_mut(&log) {
+                partition.tail.forget(u64::MAX, partition.marks().settled);
+            }
+            self.drop_trimmed(log)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the next run of a log, making or sealing a segment as needed.
+    pub(super) fn settle_run(&mut self, log: LogId) -> Result<(), OpenError> {
+        let data = &self.config.directory;
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.config.sizes.run_bytes);
+        let segment_bytes = self.config.sizes.segment_bytes;
+        let is_full = |active: &&Segment| active.position >= segment_bytes || active.is_cut();
+        if let Some(active) = partition.segments.active().filter(is_full) {
+            let path = segment::path(data, log, active.name);
+            if let Some(file) = &active.file {
+                let table = run::seal(log, active.name.base, &active.runs, active.position);
+                let mut aligned = buffer::aligned(table.len());
+                aligned.extend_from_slice(&table);
+                disk::write(&path, file, active.position, &aligned)?;
+                // A longer table of an earlier attempt may stand behind it; the trailer must be the last block.
+                disk::truncate(&path, file, active.position + table.len() as u64)?;
+                self.dirty.insert(path, file.clone());
+            }
+            partition.segments.seal();
+        }
+        if partition.segments.active().is_none() {
+            self.config.disk.make_directory(&segment::directory(data, log))?;
+            partition.segments.has_directory = true;
+            let name = SegmentName { base: offsets.start, generation: partition.generation };
+            let file = self.config.disk.open(&segment::path(data, log, name), Open::Replace)?;
+            partition.segments.begin(name, file);
+        }
+        let Some(active) = partition.segments.active() else { return Ok(()) };
+        let path = segment::path(data, log, active.name);
+        let Some(file) = active.file.clone() else { return Ok(()) };
+        let (base, position) = (active.name.base, active.position);
+        disk::truncate(&path, &file, position)?;
+        let (bytes, place, end) = segment::lay_out(
+            log,
+            base,
+            partition.leader_epoch,
+            position,
+            offsets.clone(),
+            max_timestamp_ms,
+            &batches,
+        );
+        disk::write(&path, &file, position, &bytes)?;
+        partition.segments.push(place, end);
+        partition.settled(offsets.end);
+        self.dirty.insert(path, file);
+        Ok(())
+    }
+
+    /// Removes the segments that end below the log's start.
+    pub(super) fn drop_trimmed(&mut self, log: LogId) -> Result<(), OpenError> {
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        let gone = partition.segments.drop_below(partition.marks().start, true);
+        self.remove_segments(log, &gone)
+    }
+
+    pub(super) fn remove_segments(&mut self, log: LogId, gone: &[SegmentName]) -> Result<(), OpenError> {
+        for name in gone {
+            let path = segment::path(&self.config.directory, log, *name);
+            self.dirty.remove(&path);
+            self.config.disk.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Logs that neither a checkpoint nor a journal knows are kept aside, not deleted.
+    pub(super) fn quarantine_unknown(&mut self) -> Result<(), OpenError> {
+        let data = &self.config.directory;
+        for name in self.config.disk.list(&data.join("log"))? {
+            let known = u64::from_str_radix(&name, 16).is_ok_and(|id| self.logs.contains_key(&LogId(id)));
+            let path = data.join("log").join(&name);
+            if known {
+                continue;
+            }
+            if self.config.disk.list(&path).is_ok_and(|names| names.is_empty()) {
+                self.config.disk.remove_directory(&path)?;
+                continue;
+            }
+            let aside = data.join("quarantine").join(format!("{name}-{}", self.report.incarnation));
+            self.config.disk.rename(&path, &aside)?;
+            self.report.quarantined.push(aside);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), OpenError> {
+        let mut directories: Vec<PathBuf> =
+            vec![self.config.directory.join("log"), self.config.directory.clone()];
+        for (path, file) in std::mem::take(&mut self.dirty) {
+            disk::sync(&path, &file)?;
+            directories.extend(path.parent().map(Path::to_path_buf));
+        }
+        // A removed file must not come back beside the checkpoint that counts on its absence.
+        directories.extend(self.thinned.drain(..).filter(|directory| self.config.disk.exists(directory)));
+        directories.sort();
+        directories.dedup();
+        for directory in directories {
+            self.config.disk.sync_directory(&directory)?;
+        }
+        Ok(())
+    }
+}
