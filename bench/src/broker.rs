@@ -23,11 +23,18 @@ const START: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(50);
 const READY: &str = "ringmain ready ";
 
+/// `HOST:PORT` of each listener.
+#[derive(Default)]
+struct Listeners {
+    kafka: String,
+    amqp: String,
+    admin: String,
+}
+
 /// A running `ringmain serve`. Dropping it ends it and removes its data.
 pub struct Broker {
     child: Child,
-    target: String,
-    amqp: String,
+    listeners: Listeners,
     /// Declared last: removed when the process is gone.
     _data: Scratch,
 }
@@ -36,6 +43,12 @@ impl Broker {
     /// Starts the program beside this one on free ports and the answering core, its data below `dir`, and waits
     /// until it is ready.
     pub fn start(dir: &Path, cores: Option<Cores>, interrupt: &Interrupt) -> Result<Broker, Failure> {
+        let list = cores.map(|cores| cores.answering_list());
+        Broker::start_on(dir, list.as_deref(), interrupt)
+    }
+
+    /// The same on the cores of a list as `--cores` takes it, or on all.
+    pub fn start_on(dir: &Path, list: Option<&str>, interrupt: &Interrupt) -> Result<Broker, Failure> {
         let program = std::env::current_exe()
             .map_err(|source| Failure::Kernel { doing: "find this program's own path", source })?
             .with_file_name("ringmain");
@@ -52,24 +65,29 @@ impl Broker {
         for listener in ["--kafka", "--amqp", "--admin"] {
             command.args([listener, "127.0.0.1:0"]);
         }
-        if let Some(cores) = cores {
-            command.args(["--cores", &cores.answering_list()]);
+        if let Some(list) = list {
+            command.args(["--cores", list]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let child = command.spawn().map_err(Failure::disk("start", &program))?;
-        let mut broker = Broker { child, target: String::new(), amqp: String::new(), _data: data };
-        (broker.target, broker.amqp) = broker.wait_until_ready(&log_path, interrupt)?;
+        let mut broker = Broker { child, listeners: Listeners::default(), _data: data };
+        broker.listeners = broker.wait_until_ready(&log_path, interrupt)?;
         Ok(broker)
     }
 
     /// `HOST:PORT` of its Kafka listener.
     pub fn target(&self) -> &str {
-        &self.target
+        &self.listeners.kafka
     }
 
     /// `HOST:PORT` of its AMQP listener.
     pub fn amqp(&self) -> &str {
-        &self.amqp
+        &self.listeners.amqp
+    }
+
+    /// `HOST:PORT` of its admin listener.
+    pub fn admin(&self) -> &str {
+        &self.listeners.admin
     }
 
     /// Its processes.
@@ -77,7 +95,7 @@ impl Broker {
         Group(self.child.id())
     }
 
-    fn wait_until_ready(&mut self, log: &Path, interrupt: &Interrupt) -> Result<(String, String), Failure> {
+    fn wait_until_ready(&mut self, log: &Path, interrupt: &Interrupt) -> Result<Listeners, Failure> {
         let Some(output) = self.child.stdout.take() else { unreachable!("its output is piped") };
         let (ready, lines) = mpsc::channel();
         std::thread::spawn(move || watch(output, &ready));
@@ -85,7 +103,7 @@ impl Broker {
         while since.elapsed() < START {
             interrupt.check()?;
             match lines.recv_timeout(STEP) {
-                Ok(targets) => return Ok(targets),
+                Ok(listeners) => return Ok(listeners),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed("it ended", log)),
             }
@@ -103,12 +121,13 @@ impl Drop for Broker {
 }
 
 /// Reads the broker's output to its end, so that it never blocks on a full pipe.
-fn watch(output: ChildStdout, ready: &mpsc::Sender<(String, String)>) {
+fn watch(output: ChildStdout, ready: &mpsc::Sender<Listeners>) {
     let mut output = BufReader::new(output);
     let mut line = String::new();
     while output.read_line(&mut line).is_ok_and(|count| count > 0) {
-        if let (Some(kafka), Some(amqp)) = (listener_of(&line, "kafka="), listener_of(&line, "amqp=")) {
-            let _ = ready.send((kafka.to_owned(), amqp.to_owned()));
+        let of = |name| listener_of(&line, name).map(str::to_owned);
+        if let (Some(kafka), Some(amqp), Some(admin)) = (of("kafka="), of("amqp="), of("admin=")) {
+            let _ = ready.send(Listeners { kafka, amqp, admin });
         }
         line.clear();
     }

@@ -21,6 +21,7 @@ mod produce_latency;
 mod raw;
 mod report;
 mod scratch;
+mod targets;
 mod tune;
 mod wire;
 
@@ -45,6 +46,7 @@ fn run() -> Result<(), Failure> {
         Some(("produce-latency", found)) => produce_latency::run(&found.into(), &interrupt),
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
         Some(("probe", found)) => probe::run(&found.into(), &interrupt),
+        Some(("targets", found)) => targets::run(&found.into(), &interrupt),
         Some(("compare", found)) => compare::run(&found.into(), &interrupt),
         Some(("tune", found)) => tune::run(&found.into()),
         Some(("report", found)) => report::run(&found.into()),

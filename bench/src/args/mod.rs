@@ -4,6 +4,7 @@
 
 mod load;
 mod probe;
+mod targets;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 pub use load::LoadArgs;
 pub use probe::{Point, Probe};
+pub use targets::Targets;
 
 /// What `produce-latency` measures.
 pub struct ProduceLatency {
@@ -100,6 +102,7 @@ pub fn command() -> Command {
         )
         .subcommand(load::command())
         .subcommand(probe::command())
+        .subcommand(targets::command())
         .subcommand(
             Command::new("compare")
                 .about("The broker beside another one, in turns; the other one is installed if it is missing")

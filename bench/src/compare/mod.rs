@@ -4,7 +4,7 @@
 //! each, and the ratio with an interval. Never: one side with settings that are not named; rounds of different
 //! minutes compared; anything left behind.
 
-mod peer;
+pub mod peer;
 pub mod process;
 mod statistics;
 

@@ -23,6 +23,32 @@ impl Group {
         pages * rustix::param::page_size() as u64
     }
 
+    /// The most memory that its first process ever held.
+    pub fn peak_bytes(self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        number_of(&status, "VmHWM:") << 10
+    }
+
+    /// How often the threads of its first process went to sleep by themselves.
+    pub fn sleeps(self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        texts.map(|status| number_of(&status, "voluntary_ctxt_switches:")).sum()
+    }
+
+    /// Processor time of its first process to the nanosecond, threads that have ended included.
+    pub fn precise_time(self) -> Duration {
+        let mut clock: libc::clockid_t = 0;
+        // SAFETY: the kernel's number of a clock is written to the one variable given.
+        let found = unsafe { libc::clock_getcpuclockid(self.0 as libc::pid_t, &raw mut clock) };
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        if found == 0 {
+            // SAFETY: the kernel fills the one struct it is given.
+            unsafe { libc::clock_gettime(clock, &raw mut time) };
+        }
+        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+    }
+
     fn stats(self) -> impl Iterator<Item = Stat> {
         let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
         let names = numbers.filter_map(|entry| entry.file_name().into_string().ok());
@@ -31,6 +57,12 @@ impl Group {
             .filter_map(|number| Stat::parse(&fs::read_to_string(format!("/proc/{number}/stat")).ok()?))
             .filter(move |stat| stat.group == self.0)
     }
+}
+
+/// The number behind a word of `/proc/PID/status`.
+fn number_of(status: &str, word: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(word));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// The fields of `/proc/PID/stat` that are used here.
@@ -67,5 +99,15 @@ mod tests {
     fn this_process_has_memory() {
         let own = Stat::parse(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
         assert!(Group(own.group).resident_bytes() > 0);
+    }
+
+    #[test]
+    fn this_process_has_a_peak_and_a_clock() {
+        let own = Group(std::process::id());
+        assert!(own.peak_bytes() > 1 << 20 && own.sleeps() > 0);
+        let before = own.precise_time();
+        std::hint::black_box((0..1_000_000u64).fold(0, |sum: u64, next| sum.rotate_left(3) ^ next));
+        assert!(own.precise_time() > before);
+        assert_eq!(number_of("VmRSS:\t  12 kB\n", "VmRSS:"), 12);
     }
 }

@@ -93,6 +93,11 @@ impl Driver {
         outcome.map_err(|refused| Failure::Broker(format!("the engine refused an append: {refused:?}")))
     }
 
+    /// Forgets what is below `start`.
+    pub fn trim(&mut self, log: LogId, start: Offset) {
+        self.shard.trim(log, start);
+    }
+
     /// Appends that are durable.
     pub fn appended(&self) -> u64 {
         self.appended

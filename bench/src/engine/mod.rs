@@ -2,7 +2,7 @@
 //!
 //! In: what to do, a directory. Out: MB/s of both, their ratio. Never: a ratio of runs of different minutes.
 
-mod driver;
+pub mod driver;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -30,7 +30,7 @@ use driver::Driver;
 
 const FILE_BYTES: u64 = 64 << 20;
 /// What a frame adds to a single batch, at most, before it is padded.
-const FRAME_BYTES: usize = 512;
+pub const FRAME_BYTES: usize = 512;
 const READ_BYTES: usize = 1 << 20;
 const MEMORY_BYTES: usize = 256 << 20;
 /// Less than what a cold read reads, so that nothing of it is left in memory.
@@ -147,7 +147,7 @@ fn lines<'a>(args: &'a Engine, time: Duration, interrupt: &'a Interrupt) -> Vec<
     }
 }
 
-fn batch_of(value_bytes: usize) -> CheckedBatch {
+pub fn batch_of(value_bytes: usize) -> CheckedBatch {
     let value: Vec<u8> = (0..value_bytes).map(|at| ((at * 131) >> 3) as u8).collect();
     let mut builder = BatchBuilder::new(0);
     builder.push(0, None, Some(&value), &[]);

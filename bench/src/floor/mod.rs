@@ -4,15 +4,11 @@
 //! client can ask for. Never: compares runs of different minutes: the two take turns.
 
 mod request;
+pub mod running;
 mod server;
 #[cfg(test)]
 mod tests;
 
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,61 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::load::work::{Load, Place, Protocol};
 use crate::machine::Machine;
 use crate::output;
-use crate::raw::file;
-use server::{Journal, Server};
-
-const FILE_BYTES: u64 = 256 << 20;
-
-/// The server on a thread of its own, until dropped.
-struct Running {
-    target: String,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    /// With a journal in `dir`, or without.
-    fn start(
-        listen: &str,
-        dir: Option<&Path>,
-        cores: Option<Cores>,
-        interrupt: &Interrupt,
-    ) -> Result<Running, Failure> {
-        let journal = match dir {
-            Some(dir) => {
-                Some(Journal { file: file::written(dir, FILE_BYTES, interrupt)?, bytes: FILE_BYTES })
-            }
-            None => None,
-        };
-        let bound = TcpListener::bind(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(Failure::network("listen on", listen))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = stop.clone();
-        let run = move || {
-            cores.into_iter().for_each(|cores| cores.pin_answering());
-            let outcome = Server::new(listener, journal, seen).and_then(|mut server| server.run());
-            if let Err(error) = outcome {
-                eprintln!("ringmain-bench: the least broker has failed: {error}");
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("floor".to_owned())
-            .spawn(run)
-            .map_err(|source| Failure::Kernel { doing: "start a thread", source })?;
-        Ok(Running { target: address.to_string(), stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Something has to happen, or it would wait on.
-        drop(TcpStream::connect(&self.target));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
+use running::Running;
 
 /// One kind of work and what both servers made of it in each round.
 struct Row {
@@ -165,8 +107,8 @@ pub fn run(args: &Floor, interrupt: &Interrupt) -> Result<(), Failure> {
     let mut rows = rows(seconds);
     for _ in 0..rounds {
         for row in &mut rows {
-            row.null.measure(&row.load, &null.target, interrupt)?;
-            row.floor.measure(&row.load, &floor.target, interrupt)?;
+            row.null.measure(&row.load, null.target(), interrupt)?;
+            row.floor.measure(&row.load, floor.target(), interrupt)?;
         }
     }
     output::print(&table(&rows))?;
@@ -179,8 +121,8 @@ pub fn run(args: &Floor, interrupt: &Interrupt) -> Result<(), Failure> {
 fn serve(args: &Floor, listen: &str, cores: Option<Cores>, interrupt: &Interrupt) -> Result<(), Failure> {
     let dir = (!args.null).then_some(args.dir.as_path());
     let running = Running::start(listen, dir, cores, interrupt)?;
-    output::print(&format!("ready kafka={}\n", running.target))?;
-    while running.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+    output::print(&format!("ready kafka={}\n", running.target()))?;
+    while !running.has_ended() {
         if interrupt.check().is_err() {
             return Ok(());
         }

@@ -5,6 +5,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -51,6 +53,48 @@ pub struct Lane {
     wants_output: bool,
 }
 
+/// A client whose answers are not the run's. Out: the bytes that came.
+struct Aside {
+    client: Box<dyn Client>,
+    bytes: Arc<AtomicU64>,
+    /// Made with the first answer.
+    tally: Option<Box<Tally>>,
+}
+
+impl Client for Aside {
+    fn output(&mut self, now: Instant) -> &[u8] {
+        self.client.output(now)
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.client.sent(count);
+    }
+
+    fn receive(&mut self, input: &[u8], now: Instant, tally: &mut Tally) -> Result<usize, Failure> {
+        let own = self.tally.get_or_insert_with(|| Box::new(tally.alike()));
+        let before = own.bytes;
+        let taken = self.client.receive(input, now, own)?;
+        self.bytes.fetch_add(own.bytes - before, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.client.next_due()
+    }
+
+    fn stop(&mut self) {
+        self.client.stop();
+    }
+
+    fn give_up(&mut self, _now: Instant, _tally: &mut Tally) {
+        self.client.stop();
+    }
+
+    fn is_done(&self) -> bool {
+        self.client.is_done()
+    }
+}
+
 /// How long, from when on.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -79,6 +123,11 @@ impl Lane {
         input[..received.len()].copy_from_slice(received);
         let held = received.len();
         Ok(Lane { stream, target: target.to_owned(), client, input, held, wants_output: false })
+    }
+
+    /// The same connection, what comes back on it counted apart from the others'.
+    pub fn aside(self, bytes: Arc<AtomicU64>) -> Lane {
+        Lane { client: Box::new(Aside { client: self.client, bytes, tally: None }), ..self }
     }
 
     /// Sends until there is nothing more or the socket is full; `true`: it is full.

@@ -6,9 +6,11 @@
 //!
 //! * [`drive`] is the loop; [`plan`], [`window`] and [`tally`] say when, what and how it went.
 //! * [`kafka`], [`amqp`], [`nats`] are the protocols' sides of a connection; [`work`] sets them up.
+//! * [`beside`] is producers with readers beside them.
 //! * [`show`] is what people and programs get to see.
 
 mod amqp;
+pub mod beside;
 pub mod drive;
 mod kafka;
 mod nats;

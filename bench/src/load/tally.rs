@@ -70,6 +70,11 @@ impl Tally {
         }
     }
 
+    /// Another one, empty, for the same stretch of time.
+    pub fn alike(&self) -> Tally {
+        Tally { begin: self.begin, began_at: self.began_at, ..Tally::new(self.begin, self.interval) }
+    }
+
     /// Counts one answer that came at `now`.
     pub fn answered(&mut self, answer: Answer, now: Instant) {
         if answer.due < self.begin {

@@ -25,6 +25,8 @@ const FILL_MESSAGES_BYTES_PER_SECOND: u64 = 96 << 20;
 const FILL_BYTES_MAX: u64 = 1 << 30;
 /// A slow broker gets less to read.
 const FILL_TIME_MAX: Duration = Duration::from_secs(8);
+/// A count of records that takes longer than this ends early.
+const COUNTED_TIME_MAX: Duration = Duration::from_secs(120);
 /// Asked for at a time.
 const FETCH_BYTES: i32 = 1 << 20;
 /// The most that a prefetch can be.
@@ -73,13 +75,13 @@ pub struct Load {
 }
 
 impl Load {
-    fn run(&self) -> Run {
+    pub(super) fn run(&self) -> Run {
         let time = Duration::from_secs(self.seconds);
         Run { begin: Instant::now() + LEAD, warm_up: self.warm_up, time }
     }
 
     /// The plan of lane `number`: begun one after the other, so that they do not all send at the same moments.
-    fn plan(&self, rate: u64, number: u64, begin: Instant) -> Plan {
+    pub(super) fn plan(&self, rate: u64, number: u64, begin: Instant) -> Plan {
         let pace = Duration::from_secs_f64(self.connections as f64 / rate as f64);
         Plan::new(begin + pace.mul_f64(number as f64 / self.connections as f64), pace)
     }
@@ -115,6 +117,23 @@ impl Load {
     }
 }
 
+/// Which partition each request of a Kafka producer is for. Where there are more partitions than connections, each
+/// connection goes round those that are its own.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    first: u64,
+    step: u64,
+    partitions: u64,
+}
+
+impl Turn {
+    /// Nothing: it stays with its first.
+    fn partition(self, request: u64) -> Option<i32> {
+        let Turn { first, step, partitions } = self;
+        (partitions > step).then(|| (first.wrapping_add(request.wrapping_mul(step)) % partitions) as i32)
+    }
+}
+
 /// What was made on the broker; it goes when this goes.
 enum Made {
     Topic(wire::kafka::Topic),
@@ -134,10 +153,15 @@ pub struct Place {
 impl Place {
     /// Makes the topic, queues or streams, and waits until they take records.
     pub fn prepare(load: &Load) -> Result<Place, Failure> {
+        Place::prepare_with(load, &[])
+    }
+
+    /// The same with settings of the topic (Kafka).
+    pub fn prepare_with(load: &Load, settings: &[(&str, &str)]) -> Result<Place, Failure> {
         let made = match (load.protocol, &load.topic) {
             (_, Some(name)) => Made::Found(name.clone()),
             (Protocol::Kafka, None) => {
-                let mut topic = wire::kafka::Topic::create(&load.target, load.partitions)?;
+                let mut topic = wire::kafka::Topic::create_with(&load.target, load.partitions, settings)?;
                 topic.settle(load.partitions, load.batch().bytes())?;
                 Made::Topic(topic)
             }
@@ -156,6 +180,11 @@ impl Place {
     pub fn abandon(mut self) {
         let made = std::mem::replace(&mut self.made, Made::Found(String::new()));
         std::mem::forget(made);
+    }
+
+    /// The name of its topic, or of its first queue or stream.
+    pub fn topic(&self) -> &str {
+        self.name(0)
     }
 
     fn name(&self, number: u64) -> &str {
@@ -178,20 +207,56 @@ impl Place {
         drive(lanes, run, interrupt)
     }
 
+    /// Produces `records` in all, however long it takes; a part of a batch counts as a whole one.
+    pub fn produce_records(
+        &mut self,
+        load: &Load,
+        records: u64,
+        interrupt: &Interrupt,
+    ) -> Result<Tally, Failure> {
+        let per_request = if load.protocol == Protocol::Kafka { load.records_per_batch() } else { 1 };
+        let requests = records.div_ceil(per_request * load.connections);
+        let mut lanes = Vec::new();
+        for number in 0..load.connections {
+            lanes.push(self.producer(load, number, None, Some(requests))?);
+        }
+        drive(
+            lanes,
+            Run { begin: Instant::now(), warm_up: Duration::ZERO, time: COUNTED_TIME_MAX },
+            interrupt,
+        )
+    }
+
     /// Puts something to read into every partition, queue or stream, one after the other, as long as that takes no
     /// longer than [`FILL_TIME_MAX`] in all.
     pub fn fill(&mut self, load: &Load, interrupt: &Interrupt) -> Result<(), Failure> {
-        let (per_request, bytes_per_second, in_flight) = match load.protocol {
-            Protocol::Kafka => (load.records_per_batch(), FILL_BYTES_PER_SECOND, 8),
-            Protocol::Amqp | Protocol::Nats => (1, FILL_MESSAGES_BYTES_PER_SECOND, 500),
+        let bytes_per_second = match load.protocol {
+            Protocol::Kafka => FILL_BYTES_PER_SECOND,
+            Protocol::Amqp | Protocol::Nats => FILL_MESSAGES_BYTES_PER_SECOND,
         };
         let bytes = FILL_BYTES_MAX.min(load.seconds * bytes_per_second);
+        self.fill_to(load, bytes, FILL_TIME_MAX, interrupt)
+    }
+
+    /// The same with `bytes` in all, and no longer than `time_max`.
+    pub fn fill_to(
+        &mut self,
+        load: &Load,
+        bytes: u64,
+        time_max: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let (per_request, in_flight) = match load.protocol {
+            Protocol::Kafka => (load.records_per_batch(), 8),
+            Protocol::Amqp | Protocol::Nats => (1, 500),
+        };
         let records = (bytes / load.partitions / load.record_bytes).max(1);
-        let filling = Load { in_flight, ..load.clone() };
+        // One lane for each partition, so that none goes round.
+        let filling = Load { in_flight, connections: load.partitions, ..load.clone() };
         // A new topic took one batch when it was tried.
         let before = if matches!(self.made, Made::Topic(_)) { per_request } else { 0 };
         for number in 0..load.partitions {
-            let time = FILL_TIME_MAX / load.partitions as u32;
+            let time = time_max / load.partitions as u32;
             let run = Run { begin: Instant::now(), warm_up: Duration::ZERO, time };
             let lane = self.producer(&filling, number, None, Some(records.div_ceil(per_request)))?;
             let tally = drive(vec![lane], run, interrupt)?;
@@ -235,7 +300,7 @@ impl Place {
         })
     }
 
-    fn producer(
+    pub(super) fn producer(
         &self,
         load: &Load,
         number: u64,
@@ -255,7 +320,14 @@ impl Place {
                 let partition = (number % load.partitions) as i32;
                 let frame = wire::kafka::produce(name, partition, batch.bytes());
                 let records = u64::from(batch.header().records_count.get().unsigned_abs());
-                let patch = Box::new(|frame: &mut [u8], number| wire::kafka::patch(frame, number as i32));
+                let at = wire::kafka::partition_at(&frame, batch.bytes().len());
+                let turn = Turn { first: number, step: load.connections, partitions: load.partitions };
+                let patch = Box::new(move |frame: &mut [u8], number| {
+                    wire::kafka::patch(frame, number as i32);
+                    turn.partition(number).into_iter().for_each(|one| {
+                        wire::kafka::patch_partition(frame, at, one);
+                    });
+                });
                 let window = ready(&frame, (records, batch.bytes().len() as u64), patch);
                 let stream = wire::kafka::Connection::open(&load.target)?.into_stream();
                 Lane::new(stream, &load.target, Box::new(kafka::Producer::new(window, name)), &[])
@@ -284,7 +356,12 @@ impl Place {
         }
     }
 
-    fn consumer(&self, load: &Load, number: u64, planned: Option<(Plan, u64)>) -> Result<Lane, Failure> {
+    pub(super) fn consumer(
+        &self,
+        load: &Load,
+        number: u64,
+        planned: Option<(Plan, u64)>,
+    ) -> Result<Lane, Failure> {
         let name = self.name(number);
         // What others put there is not known, and so only its lengths and order are checked.
         let body = (!matches!(self.made, Made::Found(_))).then(|| load.payload());
@@ -337,5 +414,18 @@ impl Place {
                 Lane::new(stream, &load.target, Box::new(nats::Consumer::new(filled, body)), &received)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_go_round_all_partitions_where_there_are_more_of_them() {
+        let lane = |first, partitions| Turn { first, step: 4, partitions };
+        let round: Vec<i32> = (0..6).filter_map(|request| lane(1, 10).partition(request)).collect();
+        assert_eq!(round, [1, 5, 9, 3, 7, 1]);
+        assert_eq!(lane(1, 4).partition(7), None, "one for each connection");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::failure::Failure;
@@ -235,16 +236,33 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// Creates a topic of a name nobody else has, with one replica, and waits until it takes records.
+    /// Creates a topic of a name nobody else has, with one replica and no settings.
     pub fn create(target: &str, partitions_count: u64) -> Result<Topic, Failure> {
+        Topic::create_with(target, partitions_count, &[])
+    }
+
+    /// The same with settings of the topic.
+    pub fn create_with(
+        target: &str,
+        partitions_count: u64,
+        settings: &[(&str, &str)],
+    ) -> Result<Topic, Failure> {
         let mut connection = Connection::open(target)?;
-        let name = format!("ringmain-bench-{}-{}", std::process::id(), now_ms());
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ringmain-bench-{}-{}-{count}", std::process::id(), now_ms());
         let mut body = Vec::new();
         body.extend(1i32.to_be_bytes());
         put_string(&mut body, &name);
         body.extend((partitions_count as i32).to_be_bytes());
         body.extend(1i16.to_be_bytes());
-        body.extend([0; 8]);
+        // No partition is assigned to anybody.
+        body.extend(0i32.to_be_bytes());
+        body.extend((settings.len() as i32).to_be_bytes());
+        for (name, value) in settings {
+            put_string(&mut body, name);
+            put_string(&mut body, value);
+        }
         body.extend((PATIENCE.as_millis() as i32).to_be_bytes());
         body.push(0);
         let answer = connection.exchange(&request(CREATE_TOPICS, 1, &body), 1)?;
@@ -339,6 +357,18 @@ pub fn fetch(topic: &str, partition: i32, offset: i64, bytes_max: i32, correlati
     request(FETCH, correlation, &body)
 }
 
+/// Where a produce frame of a batch of `batch_bytes` says which partition it is for.
+pub fn partition_at(frame: &[u8], batch_bytes: usize) -> usize {
+    frame.len() - batch_bytes - 8
+}
+
+/// Makes the produce frame one for another partition. `at` is from [`partition_at`].
+pub fn patch_partition(frame: &mut [u8], at: usize, partition: i32) {
+    if let Some(place) = frame.get_mut(at..at + 4) {
+        place.copy_from_slice(&partition.to_be_bytes());
+    }
+}
+
 /// Gives the frame another correlation id.
 pub fn patch(frame: &mut [u8], correlation: i32) {
     if let Some(place) = frame.get_mut(CORRELATION_AT..CORRELATION_AT + 4) {
@@ -415,5 +445,8 @@ mod tests {
         assert_eq!(frame[8..12], [1, 2, 3, 4]);
         patch(&mut frame, 0);
         assert_eq!(frame, produce("t", 3, b"batch"));
+        let at = partition_at(&frame, 5);
+        patch_partition(&mut frame, at, 9);
+        assert_eq!(frame, produce("t", 9, b"batch"));
     }
 }

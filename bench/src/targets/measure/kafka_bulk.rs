@@ -1,0 +1,193 @@
+//! Bulk over the Kafka protocol: producers beside the least broker, consumers beside plain sending and plain reading.
+//!
+//! In: a setting. Out: lines for one core and for two, growing and with a retention; reads from memory and from the
+//! device. Never: a "cold" read that came from memory, or the other way round.
+
+use std::fs::File;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::loopback;
+use crate::failure::Failure;
+use crate::load::work::Load;
+use crate::raw::device::{Device, Setup, Stream};
+use crate::raw::file;
+use crate::targets::contender::{Contender, bulk};
+use crate::targets::findings::Findings;
+use crate::targets::line::{Line, Named, Need, Unit};
+use crate::targets::seen::Seen;
+use crate::targets::server::Server;
+use crate::targets::setting::Setting;
+
+const PRODUCE: Need = Need::AtLeast(0.8);
+const FROM_MEMORY: Need = Need::AtLeast(0.85);
+const COLD: Need = Need::AtLeast(0.8);
+/// What a partition keeps where there is a retention.
+const RETENTION_BYTES: u64 = 64 << 20;
+/// Until segments of such a topic go: so long, at most, as a broker may take to look at its retention twice.
+const RETENTION_WARM_UP: Duration = Duration::from_secs(25);
+/// A third of what a broker has for records.
+const MEMORY_BYTES: u64 = 20 << 20;
+const COLD_BYTES: u64 = 1 << 30;
+/// Of the raw reads.
+const FILE_BYTES: u64 = 512 << 20;
+const READ_BYTES: usize = 1 << 20;
+const DEPTHS: [usize; 3] = [1, 2, 4];
+const FILL: Duration = Duration::from_secs(30);
+
+/// Bytes of batches that a broker read, by where they were.
+const READ_FROM: [&str; 2] =
+    ["ringmain_read_bytes_total{from=\"memory\"}", "ringmain_read_bytes_total{from=\"device\"}"];
+
+/// Consumers of a topic that is there, and a broker for them alone.
+struct Reader {
+    contender: Contender,
+    cold: bool,
+}
+
+impl Reader {
+    fn start(setting: &Setting<'_>, name: &str, bytes: u64, cold: bool) -> Result<Reader, Failure> {
+        let server = Rc::new(Server::own(setting, 1)?);
+        let consume = Load { in_flight: 1, ..bulk(setting.seconds) };
+        let mut contender = Contender::new(name, &server, consume, &[])?;
+        contender.with(|place, load| place.fill_to(load, bytes, FILL, setting.interrupt))?;
+        Ok(Reader { contender, cold })
+    }
+
+    fn turn(&mut self, seen: &mut Seen, setting: &Setting<'_>) -> Result<(), Failure> {
+        let read = |contender: &Contender| -> Result<[f64; 2], Failure> {
+            let [memory, device] = READ_FROM;
+            Ok([contender.server.metric(memory)?, contender.server.metric(device)?])
+        };
+        let before = read(&self.contender)?;
+        self.contender.consume(seen, setting)?;
+        let after = read(&self.contender)?;
+        let [memory, device] = [after[0] - before[0], after[1] - before[1]];
+        let name = &self.contender.name;
+        if (device > memory) != self.cold {
+            let reason = format!("{name}: {memory} bytes came from memory and {device} from the device");
+            return Err(Failure::Broker(reason));
+        }
+        Ok(())
+    }
+}
+
+/// Everything in turns.
+pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
+    let mut producers = Vec::new();
+    for cores in [1, 2] {
+        let floor = Rc::new(Server::floor(setting, cores)?);
+        producers.push(Contender::new(&format!("floor {cores}"), &floor, bulk(setting.seconds), &[])?);
+        let own = Rc::new(Server::own(setting, cores)?);
+        producers.push(Contender::new(&format!("growing {cores}"), &own, bulk(setting.seconds), &[])?);
+        let kept = RETENTION_BYTES.to_string();
+        let settings = [("retention.bytes", kept.as_str())];
+        let name = format!("retained {cores}");
+        let mut retained = Contender::new(&name, &own, bulk(setting.seconds), &settings)?;
+        let went = warm_up(&mut retained, setting)?;
+        if !went {
+            return Err(Failure::Broker(format!("{name}: no segment went within {RETENTION_WARM_UP:?}")));
+        }
+        producers.push(retained);
+    }
+    let mut memory = Reader::start(setting, "memory", MEMORY_BYTES, false)?;
+    let mut cold = Reader::start(setting, "cold", COLD_BYTES, true)?;
+    let file = file::written(setting.dir, FILE_BYTES, setting.interrupt)?;
+    let mut seen = Seen::default();
+    setting.rounds(|| {
+        producers.iter_mut().try_for_each(|producer| producer.produce(&mut seen, setting))?;
+        let time = Duration::from_millis(500 * setting.seconds);
+        seen.push("loopback", loopback::send(setting, READ_BYTES, time)?);
+        memory.turn(&mut seen, setting)?;
+        for depth in DEPTHS {
+            let rate = setting.on_answering(|| raw_reads(&file, depth, time / 2, setting))?;
+            seen.push(&format!("raw {depth}"), rate);
+        }
+        cold.turn(&mut seen, setting)
+    })?;
+    let mut findings = findings(&seen);
+    let servers = producers.iter().chain([&memory.contender, &cold.contender]);
+    findings.memory = servers.filter_map(|contender| contender.server.memory()).collect();
+    Ok(findings)
+}
+
+/// Produces until what the retention allows no longer grows, so that segments go from now on.
+fn warm_up(retained: &mut Contender, setting: &Setting<'_>) -> Result<bool, Failure> {
+    let held = "ringmain_retained_bytes{reason=\"topic_records\"}";
+    let begin = Instant::now();
+    let piece = Load { seconds: 1, ..retained.load.clone() };
+    let mut most = 0.0;
+    while begin.elapsed() < RETENTION_WARM_UP {
+        retained.with(|place, _| place.produce(&piece, setting.interrupt))?;
+        let now = retained.server.metric(held)?;
+        if now < most {
+            return Ok(true);
+        }
+        most = now;
+    }
+    Ok(false)
+}
+
+fn raw_reads(file: &File, depth: usize, time: Duration, setting: &Setting<'_>) -> Result<f64, Failure> {
+    let stream = Stream { write: false, random: false, block_bytes: READ_BYTES, depth, durable: false };
+    let open = Device::open(file, FILE_BYTES, &[stream], Setup::BEST);
+    let mut device = open.map_err(|source| Failure::Kernel { doing: "set up io_uring", source })?;
+    let figures = device.measure(time, setting.interrupt)?;
+    Ok(figures.first().map_or(0.0, |figures| figures.bytes_per_second))
+}
+
+fn findings(seen: &Seen) -> Findings {
+    let mut findings = Findings::default();
+    for cores in [1, 2] {
+        for (kind, words) in [("growing", "growing"), ("retained", "retention.bytes, segments going")] {
+            let name = format!("produce 16 KiB batches, {cores} core(s), {words}");
+            let floor =
+                Named::new(&format!("floor, {cores} core(s)"), seen.of(&format!("floor {cores} rate")));
+            let figure = seen.of(&format!("{kind} {cores} rate"));
+            findings.line(Line::new(&name, Unit::RecordsPerSecond, figure, PRODUCE, floor));
+        }
+    }
+    let rate = |name: &str| seen.of(&format!("{name} bytes"));
+    let loopback = Named::new("plain loopback send of 1 MiB pieces", seen.of("loopback"));
+    let name = "consume from memory, 1 core";
+    findings.line(Line::new(name, Unit::BytesPerSecond, rate("memory"), FROM_MEMORY, loopback));
+    let best = seen.best("raw ").unwrap_or("raw");
+    let raw = Named::new(&format!("raw direct reads of 1 MiB, depth {}", &best[4..]), seen.of(best));
+    findings.line(Line::new("consume cold, 1 core", Unit::BytesPerSecond, rate("cold"), COLD, raw));
+    findings.remark("with two cores, server and client share the first".to_owned());
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_has_its_own_reference() {
+        let mut seen = Seen::default();
+        for (name, value) in [
+            ("floor 1 rate", 100.0),
+            ("floor 2 rate", 200.0),
+            ("growing 1 rate", 90.0),
+            ("growing 2 rate", 100.0),
+            ("retained 1 rate", 50.0),
+            ("retained 2 rate", 180.0),
+            ("loopback", 1000.0),
+            ("memory bytes", 900.0),
+            ("raw 1", 10.0),
+            ("raw 4", 40.0),
+            ("cold bytes", 20.0),
+        ] {
+            seen.push(name, value);
+        }
+        let found = findings(&seen);
+        let ratios: Vec<f64> = found.lines.iter().filter_map(Line::ratio).collect();
+        assert_eq!(ratios, [0.9, 0.5, 0.5, 0.9, 0.9, 0.5]);
+        assert!(found.lines[5].beside.name.ends_with("depth 4"));
+    }
+
+    #[test]
+    fn the_load_is_the_one_that_is_named() {
+        assert_eq!(bulk(1).batch().header().records_count.get(), 15, "15 records of 1 KiB fit into 16 KiB");
+    }
+}

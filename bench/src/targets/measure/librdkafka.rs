@@ -1,0 +1,93 @@
+//! librdkafka's producer against us, beside the same producer against its own broker in memory.
+//!
+//! In: a setting. Out: lines for both on cores of their own, and for both left to the scheduler. Never: another
+//! client's settings for one of the two.
+
+use std::rc::Rc;
+
+use crate::failure::Failure;
+use crate::targets::clients::{Client, Figures, Mock};
+use crate::targets::contender::{Contender, load};
+use crate::targets::findings::Findings;
+use crate::targets::line::{Line, Named, Need, Unit};
+use crate::targets::seen::Seen;
+use crate::targets::server::Server;
+use crate::targets::setting::Setting;
+
+const SETTINGS: [&str; 2] = ["acks=all", "linger.ms=5"];
+const PARTITIONS: u64 = 4;
+const NEED: Need = Need::AtLeast(0.9);
+const MOCK: &str = "its own mock broker";
+const LINES: [(&str, &str); 2] = [
+    ("placed", "1 KiB values, linger 5 ms, client on the first core"),
+    ("free", "1 KiB values, linger 5 ms, client on both cores"),
+];
+
+/// The same records to both, placed and not, in turns.
+pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
+    let client = match Client::librdkafka(setting, &SETTINGS) {
+        Ok(client) => client,
+        Err(Failure::Broker(reason)) if !setting.peers => return Ok(without(&reason)),
+        Err(failure) => return Err(failure),
+    };
+    let server = Rc::new(Server::own(setting, 1)?);
+    let own = Contender::new("own", &server, load(4, 1, 1, PARTITIONS, 1), &[])?;
+    let records = if setting.quick { 300_000 } else { 1_000_000 };
+    let mut seen = Seen::default();
+    setting.rounds(|| {
+        let core = setting.cores.map_or(Mock::Anywhere, |cores| Mock::OnCore(cores.answering()));
+        let mock = client.produce_to_mock(core, PARTITIONS, records, setting)?;
+        note(&mut seen, "placed mock", mock);
+        note(&mut seen, "placed own", Some(own.client(&client, records, setting)?));
+        setting.on_any(|| {
+            let mock = client.produce_to_mock(Mock::Anywhere, PARTITIONS, records, setting)?;
+            note(&mut seen, "free mock", mock);
+            note(&mut seen, "free own", Some(own.client(&client, records, setting)?));
+            Ok(())
+        })
+    })?;
+    let mut findings = findings(&seen);
+    findings.memory = server.memory().into_iter().collect();
+    Ok(findings)
+}
+
+fn note(seen: &mut Seen, name: &str, figures: Option<Figures>) {
+    figures.into_iter().for_each(|figures| seen.push(name, figures.per_second));
+}
+
+fn findings(seen: &Seen) -> Findings {
+    let mut findings = Findings::default();
+    for (kind, name) in LINES {
+        let mock = Named::new(MOCK, seen.of(&format!("{kind} mock")));
+        let own = seen.of(&format!("{kind} own"));
+        findings.line(Line::new(name, Unit::RecordsPerSecond, own, NEED, mock));
+    }
+    findings.remark(
+        "the mock's thread is on the last core where the client is on the first; it keeps nothing and checks little"
+            .to_owned(),
+    );
+    findings
+}
+
+fn without(reason: &str) -> Findings {
+    let line = |(_, name)| Line::without(name, Unit::RecordsPerSecond, NEED, MOCK, reason);
+    Findings { lines: LINES.map(line).into(), ..Findings::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_placings_have_their_own_mock() {
+        let mut seen = Seen::default();
+        for (name, value) in
+            [("placed mock", 10.0), ("placed own", 9.0), ("free mock", 20.0), ("free own", 10.0)]
+        {
+            seen.push(name, value);
+        }
+        let ratios: Vec<_> = findings(&seen).lines.iter().map(Line::ratio).collect();
+        assert_eq!(ratios, [Some(0.9), Some(0.5)]);
+        assert_eq!(without("no headers").lines.len(), 2);
+    }
+}

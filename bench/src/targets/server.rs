@@ -1,0 +1,132 @@
+//! A server that takes turns: ours on one core or on two, the least broker, or one of another make.
+//!
+//! In: a setting. Out: its addresses, its processor time, its memory. Never: one that runs on other cores than the
+//! setting says; one that outlives its target.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::findings::Memory;
+use super::setting::Setting;
+use crate::broker::Broker;
+use crate::compare::peer::Peer;
+use crate::failure::Failure;
+use crate::floor::running::Running;
+use crate::load::work::{Load, Protocol};
+
+/// `memory_bytes` of a broker that was told nothing, for each core.
+const MEMORY_BYTES: u64 = 64 << 20;
+
+enum Kind {
+    Own { broker: Broker, cores: u64 },
+    Floor(Running),
+    Peer(RefCell<Peer>),
+}
+
+/// A running server. It ends with this value.
+pub struct Server(Kind);
+
+impl Server {
+    /// Ours: on the last core, or on both.
+    pub fn own(setting: &Setting<'_>, cores: u64) -> Result<Server, Failure> {
+        let list = setting.cores.map(|place| match cores {
+            1 => place.answering_list(),
+            _ => place.both_list(),
+        });
+        let start = || Broker::start_on(setting.dir, list.as_deref(), setting.interrupt);
+        Ok(Server(Kind::Own { broker: setting.on_any(start)?, cores }))
+    }
+
+    /// The least broker, in the same places.
+    pub fn floor(setting: &Setting<'_>, cores: u64) -> Result<Server, Failure> {
+        let (listen, dir) = ("127.0.0.1:0", Some(setting.dir));
+        let running = match cores {
+            1 => Running::start(listen, dir, setting.cores, setting.interrupt)?,
+            _ => Running::start_two(listen, dir, setting.cores, setting.interrupt)?,
+        };
+        Ok(Server(Kind::Floor(running)))
+    }
+
+    /// Another broker, on the last core.
+    pub fn peer(setting: &Setting<'_>, name: &str, settings: &str, work: &Load) -> Result<Server, Failure> {
+        let start = || Peer::start(name, settings, setting.dir, work, setting.interrupt);
+        Ok(Server(Kind::Peer(RefCell::new(setting.on_answering(start)?))))
+    }
+
+    /// `HOST:PORT` of the listener that speaks `protocol`.
+    pub fn target(&self, protocol: Protocol) -> String {
+        match &self.0 {
+            Kind::Own { broker, .. } if protocol == Protocol::Amqp => broker.amqp().to_owned(),
+            Kind::Own { broker, .. } => broker.target().to_owned(),
+            Kind::Floor(running) => running.target().to_owned(),
+            Kind::Peer(peer) => peer.borrow().target().to_owned(),
+        }
+    }
+
+    /// Processor time that it has used.
+    pub fn time(&self) -> Duration {
+        match &self.0 {
+            Kind::Own { broker, .. } => broker.group().precise_time(),
+            Kind::Floor(running) => running.time(),
+            Kind::Peer(peer) => peer.borrow().group().time(),
+        }
+    }
+
+    /// How often its threads went to sleep, and its resident memory.
+    pub fn rest(&self) -> (u64, u64) {
+        match &self.0 {
+            Kind::Own { broker, .. } => (broker.group().sleeps(), broker.group().resident_bytes()),
+            _ => (0, 0),
+        }
+    }
+
+    /// The most memory it ever held, if it is ours.
+    pub fn memory(&self) -> Option<Memory> {
+        let Kind::Own { broker, cores } = &self.0 else { return None };
+        let resident_bytes = broker.group().peak_bytes();
+        Some(Memory { resident_bytes, limit_bytes: MEMORY_BYTES * cores })
+    }
+
+    /// One number of ours, as its admin page shows it; 0 where it does not.
+    pub fn metric(&self, name: &str) -> Result<f64, Failure> {
+        let Kind::Own { broker, .. } = &self.0 else { return Ok(0.0) };
+        let page = page(broker.admin()).map_err(Failure::network("read metrics from", broker.admin()))?;
+        Ok(number_of(&page, name))
+    }
+
+    /// The reason for a failure, with a peer's last words.
+    pub fn explain(&self, failure: Failure) -> Failure {
+        match &self.0 {
+            Kind::Peer(peer) => peer.borrow_mut().explain(failure),
+            _ => failure,
+        }
+    }
+}
+
+fn page(target: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(target)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+fn number_of(page: &str, name: &str) -> f64 {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let page = "# HELP a_total x\na_total_more 1\na_total{from=\"x\"} 2\na_total 3.5\n";
+        assert_eq!((number_of(page, "a_total"), number_of(page, "a_total{from=\"x\"}")), (3.5, 2.0));
+        assert_eq!(number_of(page, "a"), 0.0);
+    }
+}
