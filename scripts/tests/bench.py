@@ -5,6 +5,7 @@ In: the release binaries; root and loop devices for a file system that is full o
 otherwise and told. Out: a line for each case, `N passed, M failed`, exit 1 if one failed. Never: leaves a process, a
 mount or a directory behind; installs a peer (a stand-in of this file's plays one).
 """
+import json
 import os
 import shutil
 import signal
@@ -43,12 +44,12 @@ class Bench:
         self.process = subprocess.Popen([BENCH, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=True, start_new_session=True, env=environment)
 
-    def end(self):
+    def end(self, seconds=SECONDS):
         try:
-            out, err = self.process.communicate(timeout=SECONDS)
+            out, err = self.process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            raise AssertionError(f"it did not end within {SECONDS} s") from None
+            raise AssertionError(f"it did not end within {seconds} s") from None
         assert not children_of(self.process.pid), "a process is left behind"
         return self.process.returncode, out, err
 
@@ -92,7 +93,8 @@ def can_mount(directory):
 
 
 MEASUREMENTS = [("probe", "--quick"), ("journal-write", "--rounds", "1"), ("floor", "--quick"),
-                ("engine", "append", "--quick"), ("compare", "nats", "--quick"), ("produce-latency", "--rounds", "1")]
+                ("engine", "append", "--quick"), ("compare", "nats", "--quick"), ("produce-latency", "--rounds", "1"),
+                ("targets", "--quick", "--only", "engine-append")]
 
 
 def test_a_directory_in_memory_is_refused(directory):
@@ -250,6 +252,26 @@ def test_an_interrupted_comparison_leaves_nothing(directory):
     assert code == 130, (code, out, err)
     assert not Path(f"/proc/{peer}").exists(), "the peer still runs"
     empty(data)
+
+
+def test_targets_are_measured_judged_and_shown(directory):
+    figures, page = directory / "targets.json", directory / "page.html"
+    data = directory / "data"
+    data.mkdir()
+    code, out, err = Bench("targets", "--quick", "--without-peers", "--only", "engine-append,kafka-single,idempotent",
+                           "--dir", data, "--json", figures).end(3 * SECONDS)
+    assert code == 0, (code, out, err)
+    targets = {target["target"]: target["lines"] for target in json.loads(figures.read_text())["figures"]["targets"]}
+    measured = targets["engine-append"] + targets["kafka-single"][:3]
+    assert len(measured) == 9 and all(len(line["figure"]) == 3 and line["ratio"] > 0 for line in measured), measured
+    assert all("met" in line["verdict"].lower() for line in measured), measured
+    without = targets["kafka-single"][3:] + targets["idempotent"]
+    assert len(without) == 9 and all(line["verdict"] == "not measured: no peers" for line in without), without
+    assert "9 not measured" in out, out
+    code, _, err = Bench("report", figures, "--out", page).end()
+    assert code == 0 and "engine-append" in page.read_text(), err
+    empty(data)
+    refused("targets", "--only", "speed", code=2, saying=["speed"])
 
 
 def test_files_that_are_not_figures_are_named(directory):

@@ -6,6 +6,7 @@
 mod page;
 mod picture;
 mod sections;
+mod targets;
 #[cfg(test)]
 mod tests;
 

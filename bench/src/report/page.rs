@@ -15,7 +15,7 @@ td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}cod
 /// The whole page.
 pub fn html(sources: &[Source]) -> Result<String, Failure> {
     // Loads and probes say most; what comes first on the command line counts first.
-    let order = ["compare", "load", "probe"];
+    let order = ["targets", "compare", "load", "probe"];
     let found = order.iter().flat_map(|kind| sources.iter().filter(move |source| source.kind == **kind));
     let numbers: String = found
         .flat_map(headlines)

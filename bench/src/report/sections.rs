@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Source;
 use super::page::{escape, table};
 use super::picture::{self, Axes, Cell, Line, Span, short};
+use super::targets;
 use crate::failure::Failure;
 use crate::histogram::median;
 
@@ -18,11 +19,11 @@ pub fn middle(value: &Value) -> f64 {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
@@ -30,6 +31,7 @@ fn text(value: &Value) -> String {
 pub fn headlines(source: &Source) -> Vec<(String, String)> {
     let figures = source.figures();
     match source.kind.as_str() {
+        "targets" => targets::headlines(figures),
         "load" => {
             let rate = short(figures["records_per_second"].as_f64().unwrap_or(0.0));
             let p99 = figures["response"]["p99_us"].as_f64().unwrap_or(0.0) / 1e3;
@@ -78,6 +80,7 @@ pub fn section(source: &Source) -> Result<String, Failure> {
         "load" => Ok(load_table(figures)),
         "probe" => probe(figures),
         "compare" => compare(figures),
+        "targets" => targets::section(figures),
         "floor" => Ok(floor(figures)),
         kind if kind.starts_with("engine-") => Ok(engine(figures)),
         _ => Ok(format!("<pre>{}</pre>", escape(&format!("{figures:#}")))),

@@ -55,12 +55,31 @@ fn a_comparison_is_drawn_and_its_empty_columns_are_dashes() {
 }
 
 #[test]
+fn targets_are_listed_with_their_verdicts_and_drawn() {
+    let line = json!({
+        "line": "p99 <alone>", "shown": "900 us", "ratio": 1.8, "verdict": "met", "met": true,
+        "beside": { "name": "floor", "shown": "500 us" }, "needed": { "shown": "<= 2" }, "floor": null,
+    });
+    let curve = json!({ "name": "partitions", "points": [[10.0, 1.0, 9e5], [100.0, 1.1, 8e5]] });
+    let target = json!({ "target": "growth", "lines": [line], "curves": [curve], "remarks": ["a <remark>"] });
+    let figures = json!({ "targets": [target], "met": 1, "missed": 2, "unmeasured": 3 });
+    let page = page::html(&[source("targets", figures)]).unwrap();
+    assert!(page.contains("<b>1 of 3</b>") && page.contains("a &lt;remark&gt;"), "{page}");
+    assert!(
+        page.contains("<td>p99 &lt;alone&gt;</td><td>900 us</td><td>floor: 500 us</td><td>1.80</td>"),
+        "{page}"
+    );
+    assert_eq!(page.matches("<svg").count(), 2);
+}
+
+#[test]
 fn missing_fields_are_shown_as_such_and_not_believed() {
-    for kind in ["load", "probe", "compare", "floor", "engine-append", "journal-write", "other"] {
+    for kind in ["load", "probe", "compare", "floor", "targets", "engine-append", "journal-write", "other"] {
         for figures in [
             json!(null),
             json!({}),
             json!([{}]),
+            json!({ "targets": [{ "lines": [{}], "curves": [{ "points": [[null], 1] }] }] }),
             json!({ "surfaces": [{}], "works": [{ "servers": [{}, {}] }], "mixed": [{ "writes": 1 }], "steady": { "bytes_per_second": [null] } }),
         ] {
             assert!(page::html(&[source(kind, figures)]).is_ok(), "{kind}");

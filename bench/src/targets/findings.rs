@@ -45,7 +45,7 @@ impl Findings {
     /// A table; `target` is its heading.
     pub fn text(&self, target: &str) -> String {
         let mut out = format!(
-            "\n{target:<50} {:>12} {:>12} {:>8} {:>8}  {}\n",
+            "\n{target:<54} {:>12} {:>12} {:>8} {:>8}  {}\n",
             "figure", "beside", "ratio", "needed", ""
         );
         for line in &self.lines {
@@ -54,7 +54,7 @@ impl Findings {
             let ratio = line.ratio().map(|ratio| format!("{ratio:.2}"));
             let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             out += &format!(
-                "  {:<48} {:>12} {:>12} {:>8} {:>8}  {}\n",
+                "  {:<52} {:>12} {:>12} {:>8} {:>8}  {}\n",
                 line.name,
                 dash(figure),
                 dash(beside),

@@ -24,6 +24,8 @@ impl Unit {
             Unit::RecordsPerSecond => format!("{value:.0} /s"),
             Unit::BytesPerSecond => format!("{:.0} MB/s", value / 1e6),
             Unit::Microseconds if value < 10.0 => format!("{value:.2} us"),
+            Unit::Microseconds if value >= 1e5 => format!("{:.0} ms", value / 1e3),
+            Unit::Microseconds if value >= 1e4 => format!("{:.1} ms", value / 1e3),
             Unit::Microseconds => format!("{value:.0} us"),
             Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
             Unit::Count => format!("{value:.0}"),

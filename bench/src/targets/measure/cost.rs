@@ -21,8 +21,8 @@ const CPU_US: f64 = 0.4;
 const RESIDENT_BYTES: u64 = 200 << 20;
 const IDLE_BYTES: u64 = 20 << 20;
 const IDLE_CLIENTS: usize = 50;
-/// Until what a connection brings is over: caches, journals and timers of the first seconds.
-const SETTLING: Duration = Duration::from_secs(3);
+/// Until what a connection brings is over: journals are sealed, and the time for a handshake is up.
+const SETTLING: Duration = Duration::from_secs(12);
 const IDLE: Duration = Duration::from_secs(10);
 
 /// What a broker did while nobody asked for anything.

@@ -42,6 +42,8 @@ const LOG: LogId = LogId(2);
 /// A log of the engine, and what of it is kept.
 struct Log {
     driver: Driver,
+    /// How many of its newest bytes stay, or all.
+    keep_bytes: Option<u64>,
     /// Offset behind the newest record.
     end: u64,
     /// Offset and bytes of what may be trimmed at a time, the oldest in front.
@@ -50,21 +52,19 @@ struct Log {
 }
 
 impl Log {
-    fn open(dir: &Path) -> Result<Log, Failure> {
+    fn open(dir: &Path, keep_bytes: Option<u64>) -> Result<Log, Failure> {
         let mut driver = Driver::open(dir, MEMORY_BYTES)?;
         driver.create(LOG);
-        Ok(Log { driver, end: 0, pieces: VecDeque::new(), kept_bytes: 0 })
+        Ok(Log { driver, keep_bytes, end: 0, pieces: VecDeque::new(), kept_bytes: 0 })
     }
 
     /// One commit after the other for `time` or `bytes_max`, each of whole blocks; bytes per second.
     fn append(
         &mut self,
         commit_bytes: usize,
-        trimmed: bool,
-        limits: (Duration, u64),
+        (time, bytes_max): (Duration, u64),
         interrupt: &Interrupt,
     ) -> Result<f64, Failure> {
-        let (time, bytes_max) = limits;
         let batch = batch_of(commit_bytes - FRAME_BYTES);
         let begin = Instant::now();
         let mut bytes = 0;
@@ -76,22 +76,23 @@ impl Log {
                 self.driver.turn()?;
             }
             bytes += commit_bytes as u64;
-            self.appended(commit_bytes as u64, trimmed);
+            self.appended(commit_bytes as u64);
         }
         let seconds = begin.elapsed().as_secs_f64();
         self.driver.settle(interrupt)?;
         Ok(bytes as f64 / seconds)
     }
 
-    fn appended(&mut self, bytes: u64, trimmed: bool) {
+    fn appended(&mut self, bytes: u64) {
         self.end += 1;
         self.kept_bytes += bytes;
         match self.pieces.back_mut() {
             Some(piece) if piece.1 < TRIM_BYTES => *piece = (self.end, piece.1 + bytes),
             _ => self.pieces.push_back((self.end, bytes)),
         }
+        let keep_bytes = self.keep_bytes.unwrap_or(u64::MAX - TRIM_BYTES);
         let mut start = None;
-        while trimmed && self.kept_bytes > KEPT_BYTES + TRIM_BYTES {
+        while self.kept_bytes > keep_bytes + TRIM_BYTES {
             let Some((end, bytes)) = self.pieces.pop_front() else { break };
             self.kept_bytes -= bytes;
             start = Some(end);
@@ -112,8 +113,8 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
     let (raw, own) = (Duration::from_millis(milliseconds.0), Duration::from_millis(milliseconds.1));
     let mut trimmed = Vec::new();
     for _ in SIZES {
-        let mut log = Log::open(dir)?;
-        log.append(1 << 20, true, (Duration::MAX, WARM_UP_BYTES), interrupt)?;
+        let mut log = Log::open(dir, Some(KEPT_BYTES))?;
+        log.append(1 << 20, (Duration::MAX, WARM_UP_BYTES), interrupt)?;
         trimmed.push(log);
     }
     let mut seen = Seen::default();
@@ -129,9 +130,9 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
                 }
             }
             let limits = (own, u64::MAX);
-            let rate = Log::open(dir)?.append(commit_bytes, false, limits, interrupt)?;
+            let rate = Log::open(dir, None)?.append(commit_bytes, limits, interrupt)?;
             seen.push(&format!("growing {commit_bytes}"), rate);
-            let rate = trimmed.append(commit_bytes, true, limits, interrupt)?;
+            let rate = trimmed.append(commit_bytes, limits, interrupt)?;
             seen.push(&format!("trimmed {commit_bytes}"), rate);
         }
         Ok(())
@@ -200,15 +201,16 @@ mod tests {
     #[test]
     fn a_trimmed_log_keeps_its_newest_bytes_and_a_growing_one_all() {
         let interrupt = Interrupt::listen().unwrap();
-        let mut log = Log::open(&std::env::temp_dir()).unwrap();
-        let limits = (Duration::MAX, KEPT_BYTES + 16 * TRIM_BYTES);
-        log.append(1 << 20, true, limits, &interrupt).unwrap();
-        assert!(
-            log.kept_bytes >= KEPT_BYTES && log.kept_bytes <= KEPT_BYTES + TRIM_BYTES,
-            "{}",
-            log.kept_bytes
-        );
-        assert!(log.driver.read(LOG, 0, 1 << 20).is_err(), "what was trimmed is gone");
-        assert!(log.driver.read(LOG, log.end - 1, 1 << 20).is_ok());
+        let kept_bytes = 8 * TRIM_BYTES;
+        for keep_bytes in [Some(kept_bytes), None] {
+            let mut log = Log::open(&std::env::temp_dir(), keep_bytes).unwrap();
+            log.append(1 << 20, (Duration::MAX, 2 * kept_bytes), &interrupt).unwrap();
+            let oldest = log.driver.read(LOG, 0, 1 << 20);
+            match keep_bytes {
+                Some(_) => assert!(oldest.is_err() && log.kept_bytes <= kept_bytes + TRIM_BYTES),
+                None => assert!(oldest.is_ok() && log.kept_bytes == 2 * kept_bytes),
+            }
+            assert!(log.driver.read(LOG, log.end - 1, 1 << 20).is_ok());
+        }
     }
 }

@@ -139,7 +139,7 @@ fn raw_reads(file: &File, depth: usize, time: Duration, setting: &Setting<'_>) -
 fn findings(seen: &Seen) -> Findings {
     let mut findings = Findings::default();
     for cores in [1, 2] {
-        for (kind, words) in [("growing", "growing"), ("retained", "retention.bytes, segments going")] {
+        for (kind, words) in [("growing", "growing"), ("retained", "retention.bytes")] {
             let name = format!("produce 16 KiB batches, {cores} core(s), {words}");
             let floor =
                 Named::new(&format!("floor, {cores} core(s)"), seen.of(&format!("floor {cores} rate")));
@@ -154,6 +154,7 @@ fn findings(seen: &Seen) -> Findings {
     let best = seen.best("raw ").unwrap_or("raw");
     let raw = Named::new(&format!("raw direct reads of 1 MiB, depth {}", &best[4..]), seen.of(best));
     findings.line(Line::new("consume cold, 1 core", Unit::BytesPerSecond, rate("cold"), COLD, raw));
+    findings.remark("with retention.bytes segments had begun to go before the first round".to_owned());
     findings.remark("with two cores, server and client share the first".to_owned());
     findings
 }
