@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::line::{Line, Need, Verdict};
+use super::seen::Seen;
 use crate::histogram::median;
 
 /// A figure over something that grows tenfold from point to point.
@@ -31,9 +32,16 @@ pub struct Findings {
     /// What a reader has to know to judge the lines.
     pub remarks: Vec<String>,
     pub memory: Vec<Memory>,
+    /// Everything that was measured, also what no line shows.
+    pub seen: Seen,
 }
 
 impl Findings {
+    /// No lines yet.
+    pub fn of(seen: &Seen) -> Findings {
+        Findings { seen: seen.clone(), ..Findings::default() }
+    }
+
     pub fn line(&mut self, line: Line) {
         self.lines.push(line);
     }
@@ -96,7 +104,7 @@ impl Findings {
             .collect();
         let curves: Vec<Value> =
             self.curves.iter().map(|curve| json!({ "name": curve.name, "points": curve.points })).collect();
-        json!({ "target": target, "lines": lines, "curves": curves, "remarks": self.remarks })
+        json!({ "target": target, "lines": lines, "curves": curves, "remarks": self.remarks, "rounds": self.seen.json() })
     }
 }
 
@@ -119,7 +127,9 @@ mod tests {
     use crate::targets::line::{Named, Unit};
 
     fn findings() -> Findings {
-        let mut found = Findings::default();
+        let mut seen = Seen::default();
+        seen.push("own cpu", 0.5);
+        let mut found = Findings::of(&seen);
         let of = |name: &str, figure: f64, need| {
             let beside = Named::new("the floor", vec![1e6, 1e6, 1e6]);
             Line::new(name, Unit::RecordsPerSecond, vec![figure, figure, 1.0], need, beside)
@@ -156,6 +166,7 @@ mod tests {
         assert_eq!((&json["lines"][0]["met"], &json["lines"][1]["met"]), (&json!(true), &json!(false)));
         assert_eq!(json["lines"][1]["floor"]["shown"], "2.00 M/s");
         assert_eq!(json["lines"][2]["ratio"], Value::Null);
+        assert_eq!(json["rounds"]["own cpu"], json!([0.5]));
         assert_eq!(totals([&found, &found].into_iter()), (2, 2, 2));
     }
 }

@@ -73,9 +73,12 @@ pub fn run(args: &Targets, interrupt: &Interrupt) -> Result<(), Failure> {
         let begin = Instant::now();
         let mut findings = (target.measure)(&setting)?;
         if target.name == cost::NAME {
-            let before = all.iter().map(|(_, findings, _)| findings);
-            let memory = before.chain([&findings]).flat_map(|findings| findings.memory.iter().copied());
-            findings.lines.extend(cost::memory_lines(memory.collect()));
+            let before = all.iter().map(|(name, findings, _)| (*name, findings));
+            let memory = before
+                .chain([(target.name, &findings)])
+                .flat_map(|(name, findings)| findings.memory.iter().map(move |memory| (name, *memory)));
+            let memory: Vec<_> = memory.collect();
+            findings.lines.extend(cost::memory_lines(&memory));
         }
         output::print(&findings.text(target.name))?;
         all.push((target.name, findings, begin.elapsed().as_secs_f64()));

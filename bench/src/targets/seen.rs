@@ -26,6 +26,11 @@ impl Seen {
         median(self.of(name))
     }
 
+    /// For programs.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!(self.0)
+    }
+
     /// The name with the highest median of those that begin with `front`. The choice is made once for all rounds:
     /// the best of each round would be the luckiest.
     pub fn best(&self, front: &str) -> Option<&str> {

@@ -80,7 +80,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
 }
 
 fn findings(seen: &Seen, peers: bool) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for (kind, peer_name, publish, consume) in PEERS {
         let rate =
             |name: &str, what, times| (name.to_owned(), what, Unit::RecordsPerSecond, Need::AtLeast(times));

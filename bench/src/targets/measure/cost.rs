@@ -90,7 +90,7 @@ fn wait(time: Duration, setting: &Setting<'_>) -> Result<(), Failure> {
 }
 
 fn findings(seen: &Seen, idle: &Idle) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     let goal = |value: f64| Named::new("agreed on", vec![value]);
     let at_most = |name: &str, unit, figure: Vec<f64>, value| {
         Line::new(name, unit, figure, Need::AtMost(1.0), goal(value))
@@ -111,26 +111,20 @@ fn findings(seen: &Seen, idle: &Idle) -> Findings {
     findings
 }
 
-/// What the brokers of all targets held at most, the one that held most for its settings in front.
-pub fn memory_lines(mut all: Vec<Memory>) -> Vec<Line> {
+/// What the brokers of all targets held at most, each with the name of its target.
+pub fn memory_lines(all: &[(&str, Memory)]) -> Vec<Line> {
     let part = |memory: &Memory| memory.resident_bytes as f64 / memory.limit_bytes.max(1) as f64;
-    all.sort_by(|a, b| part(b).total_cmp(&part(a)));
-    let (Some(worst), Some(most)) = (all.first(), all.iter().map(|memory| memory.resident_bytes).max())
-    else {
-        return Vec::new();
-    };
-    let line = |name: &str, resident_bytes: u64, beside: &str, limit_bytes: u64| {
+    let worst = all.iter().max_by(|a, b| part(&a.1).total_cmp(&part(&b.1)));
+    let most = all.iter().max_by_key(|(_, memory)| memory.resident_bytes);
+    let (Some((worst, memory)), Some((target, most))) = (worst, most) else { return Vec::new() };
+    let line = |name: String, resident_bytes: u64, beside: &str, limit_bytes: u64| {
         let beside = Named::new(beside, vec![limit_bytes as f64]);
-        Line::new(name, Unit::Bytes, vec![resident_bytes as f64], Need::AtMost(1.0), beside)
+        Line::new(&name, Unit::Bytes, vec![resident_bytes as f64], Need::AtMost(1.0), beside)
     };
+    let (name, beside) = (format!("resident at most, to its limit ({worst})"), "memory_bytes of its cores");
     vec![
-        line(
-            "resident at most, to what is configured",
-            worst.resident_bytes,
-            "memory_bytes of its cores",
-            worst.limit_bytes,
-        ),
-        line("resident at most, in all runs but growth", most, "agreed on", RESIDENT_BYTES),
+        line(name, memory.resident_bytes, beside, memory.limit_bytes),
+        line(format!("resident at most ({target})"), most.resident_bytes, "agreed on", RESIDENT_BYTES),
     ]
 }
 
@@ -155,9 +149,10 @@ mod tests {
     #[test]
     fn memory_is_of_the_worst_of_all_runs() {
         let memory = |mib: u64, limit: u64| Memory { resident_bytes: mib << 20, limit_bytes: limit << 20 };
-        let lines = memory_lines(vec![memory(100, 128), memory(80, 64), memory(150, 128)]);
-        assert_eq!(lines[0].ratio(), Some(1.25));
+        let lines = memory_lines(&[("a", memory(100, 128)), ("b", memory(80, 64)), ("c", memory(150, 128))]);
+        assert_eq!((lines[0].ratio(), lines[0].name.ends_with("(b)")), (Some(1.25), true));
         assert_eq!(lines[1].figure, [f64::from(150 << 20)]);
-        assert!(memory_lines(Vec::new()).is_empty());
+        assert!(lines[1].name.ends_with("(c)"));
+        assert!(memory_lines(&[]).is_empty());
     }
 }

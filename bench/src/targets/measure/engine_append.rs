@@ -158,7 +158,7 @@ fn raw_appends(
 }
 
 fn findings(seen: &Seen) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for (commit_bytes, _) in SIZES {
         let front = format!("raw {commit_bytes} ");
         let Some(best) = seen.best(&front) else { continue };

@@ -75,11 +75,16 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
         }
         Ok(())
     })?;
-    Ok(findings(&seen, &growths))
+    let mut findings = findings(&seen, &growths);
+    let most =
+        [&one, &two].into_iter().filter_map(|server| server.memory()).map(|memory| memory.resident_bytes);
+    let most = most.max().unwrap_or(0) as f64;
+    findings.remark(format!("resident at most: {}", Unit::Bytes.text(most)));
+    Ok(findings)
 }
 
 fn findings(seen: &Seen, growths: &[Growth]) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for Growth { name, what, sizes } in growths {
         let of = |size: &u64, figure: &str| seen.of(&format!("{name} {size} {figure}"));
         for step in sizes.windows(2) {

@@ -60,7 +60,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
 }
 
 fn findings(seen: &Seen, peers: bool) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for (client, client_name) in CLIENTS {
         for (peer, peer_name, times) in PEERS {
             for (what, unit, need) in [

@@ -78,7 +78,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
 }
 
 fn findings(seen: &Seen, rate: u64) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     let alone = Named::new("p99 alone", seen.of("alone p99"));
     // What the device alone makes of it, carried over to an append's time.
     let slower = seen.middle("raw both") / seen.middle("raw alone").max(1e-9);

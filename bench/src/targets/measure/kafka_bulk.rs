@@ -137,7 +137,7 @@ fn raw_reads(file: &File, depth: usize, time: Duration, setting: &Setting<'_>) -
 }
 
 fn findings(seen: &Seen) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for cores in [1, 2] {
         for (kind, words) in [("growing", "growing"), ("retained", "retention.bytes")] {
             let name = format!("produce 16 KiB batches, {cores} core(s), {words}");

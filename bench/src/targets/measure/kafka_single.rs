@@ -44,7 +44,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
 }
 
 fn findings(seen: &Seen, peers: bool) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for (percentile, need) in [("p50", Need::AtMost(1.5)), ("p99", Need::AtMost(2.0))] {
         let floor = Named::new("floor", seen.of(&format!("floor 1 {percentile}")));
         let name = format!("{percentile}, 1 connection x 1 in flight");

@@ -56,7 +56,7 @@ fn note(seen: &mut Seen, name: &str, figures: Option<Figures>) {
 }
 
 fn findings(seen: &Seen) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for (kind, name) in LINES {
         let mock = Named::new(MOCK, seen.of(&format!("{kind} mock")));
         let own = seen.of(&format!("{kind} own"));

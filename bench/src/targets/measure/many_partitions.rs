@@ -44,7 +44,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
 }
 
 fn findings(seen: &Seen) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(seen);
     for (batch_bytes, words) in SIZES {
         let rate = |name: &str, partitions| seen.of(&format!("{name} {batch_bytes} {partitions} rate"));
         let beside = Named::new(&format!("{FEW} partitions"), rate("own", FEW));
