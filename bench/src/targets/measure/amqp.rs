@@ -101,6 +101,10 @@ fn findings(seen: &Seen, peers: bool) -> Findings {
             });
         }
     }
+    findings.remark(
+        "a classic queue delivers a message before it is on the device; ours and quorum queues do not"
+            .to_owned(),
+    );
     findings
 }
 
