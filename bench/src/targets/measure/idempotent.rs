@@ -44,7 +44,11 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
     setting.rounds(|| {
         for ((client, (name, _)), records) in clients.iter().zip(CLIENTS).zip(records) {
             for contender in &contenders {
-                let figures = contender.client(client, records, setting)?;
+                // On one core the Java client is slower than every server, and nothing would be shown.
+                let figures = match name {
+                    "java" => setting.on_any(|| contender.client(client, records, setting))?,
+                    _ => contender.client(client, records, setting)?,
+                };
                 seen.push(&format!("{} {name} rate", contender.name), figures.per_second);
                 seen.push(&format!("{} {name} p99", contender.name), figures.p99_us);
             }
@@ -83,7 +87,7 @@ fn findings(seen: &Seen, peers: bool) -> Findings {
         }
     }
     findings.remark(
-        "the client has one core, the first: a rate cannot exceed what the client itself does".to_owned(),
+        "servers have the last core; librdkafka has the first, the Java client both, as it needs more than one".to_owned(),
     );
     findings
 }

@@ -14,6 +14,8 @@ use crate::targets::server::Server;
 use crate::targets::setting::Setting;
 
 const ACKS_PER_SECOND: f64 = 100_000.0;
+/// Runs of the peer that do not count.
+const WARM_RUNS: usize = 3;
 const PEER: &str = "Kafka, log.flush.interval.messages=1";
 
 /// Both kinds of work in turns on each server.
@@ -30,7 +32,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
             let mut contender = Contender::new(&format!("{name} {connections}"), &server, load, &[])?;
             if name == "peer" {
                 // A virtual machine's code has to be compiled.
-                contender.produce(&mut Seen::default(), setting)?;
+                (0..WARM_RUNS).try_for_each(|_| contender.produce(&mut Seen::default(), setting))?;
             }
             contenders.push(contender);
         }
