@@ -152,6 +152,7 @@ pub fn command() -> Command {
                     "read-memory",
                     "read-cold",
                     "many-partitions",
+                    "partitions",
                     "recovery",
                 ]))
                 .arg(quick())

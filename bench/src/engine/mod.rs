@@ -4,7 +4,10 @@
 
 mod append;
 mod driver;
+mod flight;
+mod holdings;
 mod pair;
+mod partitions;
 mod read;
 mod recovery;
 #[cfg(test)]
@@ -20,6 +23,7 @@ use crate::machine::Machine;
 use crate::output;
 use append::Retained;
 use pair::Round;
+use partitions::Plan;
 
 /// Logs of `many-partitions`.
 const MANY: u64 = 1000;
@@ -34,6 +38,7 @@ pub fn run(args: &Engine, interrupt: &Interrupt) -> Result<(), Failure> {
     Cores::choose().into_iter().for_each(|cores| cores.pin_answering());
     let figures = match args.name.as_str() {
         "recovery" => recovery::measure(&args.dir, args.quick, interrupt)?,
+        "partitions" => partitions::measure(&args.dir, &Plan::of(args.quick), interrupt)?,
         _ => {
             let (rounds_count, time) =
                 if args.quick { (3, Duration::from_millis(500)) } else { (7, Duration::from_secs(2)) };
