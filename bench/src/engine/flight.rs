@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ringmain_engine::format::batch::CheckedBatch;
+use ringmain_engine::shard::Shard;
 use ringmain_engine::types::LogId;
 
 use super::driver::Driver;
@@ -50,13 +51,13 @@ impl Flight {
     }
 
     /// Keeps appends in flight for as long as `closed` says, then waits for the last ones. `next` names the log and the
-    /// batch of each, by the number of appends before it.
+    /// batch of each, by the number of appends before it, and may do to the shard what belongs to it.
     pub(super) fn keep(
         &mut self,
         driver: &mut Driver,
         closed: Closed,
         interrupt: &Interrupt,
-        mut next: impl FnMut(u64) -> (LogId, CheckedBatch),
+        mut next: impl FnMut(&mut Shard, u64) -> (LogId, CheckedBatch),
     ) -> Result<(), Failure> {
         driver.take_longest_work();
         let begin = Instant::now();
@@ -64,7 +65,7 @@ impl Flight {
         while now - begin < closed.time {
             interrupt.check()?;
             while self.begun.len() < closed.waiting {
-                let (log, batch) = next(asked);
+                let (log, batch) = next(driver.shard(), asked);
                 driver.append(log, &batch)?;
                 self.begun.push_back(now);
                 asked += 1;

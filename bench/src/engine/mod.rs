@@ -4,14 +4,17 @@
 
 mod append;
 mod driver;
+mod endurance;
 mod flight;
 mod holdings;
 mod pair;
 mod partitions;
 mod read;
 mod recovery;
+mod space;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::time::Duration;
 
@@ -23,7 +26,6 @@ use crate::machine::Machine;
 use crate::output;
 use append::Retained;
 use pair::Round;
-use partitions::Plan;
 
 /// Logs of `many-partitions`.
 const MANY: u64 = 1000;
@@ -33,12 +35,22 @@ const RETAINED_BYTES: u64 = 512 << 20;
 /// Measures one of the names.
 pub fn run(args: &Engine, interrupt: &Interrupt) -> Result<(), Failure> {
     output::check(args.json.as_deref())?;
+    if args.minutes.is_some() && args.name != "endurance" {
+        return Err(Failure::Usage(format!("--minutes says how long endurance takes, not {}", args.name)));
+    }
     let machine = Machine::at(&args.dir)?;
     output::print(&machine.lines())?;
     Cores::choose().into_iter().for_each(|cores| cores.pin_answering());
     let figures = match args.name.as_str() {
         "recovery" => recovery::measure(&args.dir, args.quick, interrupt)?,
-        "partitions" => partitions::measure(&args.dir, &Plan::of(args.quick), interrupt)?,
+        "endurance" => {
+            let minutes = args.minutes.unwrap_or(if args.quick { 1 } else { 10 });
+            let (figures, refused) = endurance::measure(&args.dir, &endurance::Plan::of(minutes), interrupt)?;
+            output::save(args.json.as_deref(), &machine, "engine-endurance", figures)?;
+            return refused.map_or(Ok(()), Err);
+        }
+        "space" => space::measure(&args.dir, &space::Plan::of(args.quick), interrupt)?,
+        "partitions" => partitions::measure(&args.dir, &partitions::Plan::of(args.quick), interrupt)?,
         _ => {
             let (rounds_count, time) =
                 if args.quick { (3, Duration::from_millis(500)) } else { (7, Duration::from_secs(2)) };

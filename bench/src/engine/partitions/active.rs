@@ -54,7 +54,7 @@ impl Case {
     ) -> Result<(), Failure> {
         let (batch, active) = (batch_of(self.record_bytes), self.active);
         let (before, device_before) = (driver.shard().counts(), traffic.written_bytes());
-        self.flight.keep(driver, Closed { waiting: WAITING, time }, interrupt, |number| {
+        self.flight.keep(driver, Closed { waiting: WAITING, time }, interrupt, |_, number| {
             (log(number % active), batch.clone())
         })?;
         let (after, device_after) = (driver.shard().counts(), traffic.written_bytes());

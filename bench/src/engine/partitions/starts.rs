@@ -50,7 +50,7 @@ impl Starts {
         check(&mut driver, logs, records, &report)?;
         let checkpoint_bytes = bytes_in(&driver.path().join("state"))?;
         let (batch, mut flight) = (batch_of(RECORD_BYTES), Flight::new());
-        flight.keep(&mut driver, Closed { waiting: WAITING, time }, interrupt, |number| {
+        flight.keep(&mut driver, Closed { waiting: WAITING, time }, interrupt, |_, number| {
             (log(number % active), batch.clone())
         })?;
         let directory = driver.abandon();
