@@ -228,3 +228,30 @@ impl Reader {
 fn failed(log: LogId, offset: Offset, what: &str) -> Failure {
     Failure::Broker(format!("offset {offset} of {log:?} {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::appender::STREAM_VALUE_BYTES;
+    use super::*;
+    use crate::engine::pair::batch_of;
+    use crate::interrupt::Interrupt;
+    use std::time::Instant;
+
+    #[test]
+    fn what_was_not_written_is_told_from_what_was() {
+        let interrupt = Interrupt::listen().unwrap();
+        let (log, mut driver) = (LogId(1), Driver::open(&std::env::temp_dir(), 1 << 20).unwrap());
+        driver.create(log);
+        let mut appender = Appender::new(&[log], 1 << 20, LogId(2), 1);
+        appender.append(&mut driver, Instant::now()).unwrap();
+        driver.append(log, &batch_of(STREAM_VALUE_BYTES)).unwrap();
+        driver.sync(&interrupt).unwrap();
+        let mut reader = Reader::new(16, Way::Tail, vec![(log, false)]);
+        let said = reader.ask(&mut driver, &appender).unwrap_err().to_string();
+        assert!(said.contains("offset 1 of log 1 is not what was written"), "{said}");
+        assert_eq!(reader.counts.records, 1, "the one before it is");
+        let mut keyed = Reader::new(17, Way::Tail, vec![(log, true)]);
+        let said = keyed.ask(&mut driver, &appender).unwrap_err().to_string();
+        assert!(said.contains("has a key that was not written"), "{said}");
+    }
+}

@@ -32,7 +32,7 @@ impl Verdict {
     pub(super) fn line(&self) -> String {
         let Verdict { question, figure, limit } = self;
         let kept = if self.is_kept() { "yes" } else { "NO" };
-        format!("{question:<66} {figure:>8.2} at most {limit:>8.2}: {kept}\n")
+        format!("{question:<66} {figure:>9.3} at most {limit:>7.2}: {kept}\n")
     }
 
     /// For programs.

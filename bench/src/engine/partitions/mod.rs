@@ -35,7 +35,7 @@ pub(super) struct Plan {
     pub(super) active: u64,
     pub(super) few: u64,
     pub(super) rounds: usize,
-    /// Of one case in one round.
+    /// Of one case in one round: long enough for what one round leaves to be settled to be little.
     pub(super) time: Duration,
     pub(super) setup: Setup,
 }
@@ -65,34 +65,27 @@ pub(super) fn measure(dir: &Path, plan: &Plan, interrupt: &Interrupt) -> Result<
     let descriptors_max = holdings::raise_descriptors();
     output::print(&format!("files this process may open: {descriptors_max}\n"))?;
     let traffic = Traffic::under(dir);
-    let mut few = Population::make(dir, plan.setup, (plan.few, plan.few), interrupt)?;
-    let mut many = match Population::make(dir, plan.setup, (plan.logs, plan.logs), interrupt) {
-        // An engine that keeps a file of each log open can hold fewer logs than were asked for.
-        Err(Failure::Broker(reason)) if descriptors_max < 2 * plan.logs => {
-            let filled = plan.active.max(descriptors_max * 9 / 10).min(plan.logs);
-            output::print(&format!(
-                "{} logs with records: {reason}\nso only {filled} of {} get records\n",
-                plan.logs, plan.logs
-            ))?;
-            Population::make(dir, plan.setup, (plan.logs, filled), interrupt)?
-        }
-        made => made?,
-    };
+    let mut few = Population::make(dir, plan.setup, plan.few, descriptors_max, interrupt)?;
+    let mut many = Population::make(dir, plan.setup, plan.logs, descriptors_max, interrupt)?;
+    let active = plan.active.min(many.filled);
     output::print(&idle(&few, &many))?;
     output::print(&Case::heading())?;
-    let mut cases = Vec::new();
-    for record_bytes in RECORD_BYTES {
+    let mut figures = Vec::new();
+    let mut few_of_many = RECORD_BYTES.map(|record_bytes| Case::new(record_bytes, few.logs, many.logs));
+    for case in &mut few_of_many {
+        // Before many are active: what those leave to be settled would be counted here.
+        case.window(&mut many.driver, &traffic, plan.time, interrupt)?;
+    }
+    for (record_bytes, few_of_many) in RECORD_BYTES.into_iter().zip(&few_of_many) {
         let mut of_few = Case::new(record_bytes, few.logs, few.logs);
-        let mut few_of_many = Case::new(record_bytes, few.logs, many.logs);
-        let mut of_many = Case::new(record_bytes, plan.active, many.logs);
+        let mut of_many = Case::new(record_bytes, active, many.logs);
         for _ in 0..plan.rounds {
             of_few.window(&mut few.driver, &traffic, plan.time, interrupt)?;
-            few_of_many.window(&mut many.driver, &traffic, plan.time, interrupt)?;
             of_many.window(&mut many.driver, &traffic, plan.time, interrupt)?;
         }
-        for case in [&of_few, &few_of_many, &of_many] {
+        for case in [&of_few, few_of_many, &of_many] {
             output::print(&case.line(&of_few))?;
-            cases.push(case.json(&of_few));
+            figures.push(case.json(&of_few));
         }
         output::print(&verdict("of many to a few", of_many.per_second() / of_few.per_second(), RATIO_MIN))?;
     }
@@ -104,9 +97,9 @@ pub(super) fn measure(dir: &Path, plan: &Plan, interrupt: &Interrupt) -> Result<
     });
     let time = plan.time.min(Duration::from_secs(2));
     let few = Starts::measure(few.driver, plan.setup, (few.logs, few.logs), time, interrupt)?;
-    let many = Starts::measure(many.driver, plan.setup, (many.logs, plan.active), time, interrupt)?;
+    let many = Starts::measure(many.driver, plan.setup, (many.logs, active), time, interrupt)?;
     output::print(&starts(plan, &few, &many))?;
-    Ok(json!({ "idle": idle, "active": cases, "starts": { "few": few.json(), "many": many.json() } }))
+    Ok(json!({ "idle": idle, "active": figures, "starts": { "few": few.json(), "many": many.json() } }))
 }
 
 fn idle(few: &Population, many: &Population) -> String {

@@ -1,8 +1,9 @@
 //! A shard with many logs: made, then given a few records each that lie in segments.
 //!
-//! In: a directory, how many logs, how many of them are given records. Out: the shard, seconds, and what each log costs in
-//! memory and descriptors. Never: counts frames that are kept for readers: as many are there before the first log.
+//! In: a directory, how many logs, how many files may be open. Out: the shard, seconds, and what each log costs in memory
+//! and descriptors. Never: counts frames that are kept for readers: as many are there before the first log.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
@@ -47,11 +48,13 @@ pub(super) fn log(number: u64) -> LogId {
 }
 
 impl Population {
-    /// A shard with so many logs, the first `filled` with records.
+    /// A shard with so many logs. Each is given records, but for those for which no file may be opened any more, if the
+    /// engine keeps one of each log open.
     pub(super) fn make(
         dir: &Path,
         setup: Setup,
-        (logs, filled): (u64, u64),
+        logs: u64,
+        descriptors_max: u64,
         interrupt: &Interrupt,
     ) -> Result<Population, Failure> {
         let mut driver = Driver::create_in(dir, setup)?;
@@ -65,17 +68,14 @@ impl Population {
         let create_seconds = begin.elapsed().as_secs_f64();
         let empty = Holdings::now();
         let begin = Instant::now();
-        let (batch, mut begun) = (batch_of(RECORD_BYTES), driver.appended());
-        let wanted = begun + RECORDS * filled;
-        while driver.appended() < wanted {
-            interrupt.check()?;
-            while begun < wanted.min(driver.appended() + WAITING) {
-                driver.append(log(begun % filled), &batch)?;
-                begun += 1;
-            }
-            driver.turn()?;
+        let left = descriptors_max.saturating_sub(empty.descriptors_count);
+        let mut filled = logs.min(left / 10 * 9);
+        give_records(&mut driver, 0..filled, interrupt)?;
+        let opened = Holdings::now().descriptors_count.saturating_sub(empty.descriptors_count);
+        if filled < logs && opened < filled / 2 {
+            give_records(&mut driver, filled..logs, interrupt)?;
+            filled = logs;
         }
-        settle(&mut driver, filled, interrupt)?;
         let settle_seconds = begin.elapsed().as_secs_f64();
         fill(&mut driver, setup.memory_bytes as u64, interrupt)?;
         let settled = Holdings::now();
@@ -90,6 +90,26 @@ impl Population {
         let empty = more(&self.empty, &self.before) / self.logs as f64;
         (empty, empty + more(&self.settled, &self.empty) / self.filled.max(1) as f64)
     }
+}
+
+/// Appends a few records to each of these logs and has them settled.
+fn give_records(driver: &mut Driver, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
+    let batch = batch_of(RECORD_BYTES);
+    for _ in 0..RECORDS {
+        let (mut next, mut begun) = (logs.clone(), driver.appended());
+        let wanted = begun + (logs.end - logs.start);
+        while driver.appended() < wanted {
+            interrupt.check()?;
+            while begun < driver.appended() + WAITING
+                && let Some(number) = next.next()
+            {
+                driver.append(log(number), &batch)?;
+                begun += 1;
+            }
+            driver.turn()?;
+        }
+    }
+    settle(driver, logs, interrupt)
 }
 
 /// Appends so many bytes to the filler.
@@ -109,15 +129,15 @@ fn fill(driver: &mut Driver, bytes: u64, interrupt: &Interrupt) -> Result<(), Fa
 
 /// Fills journal files, which makes checkpoints, until every log has all it holds in segments; then what the filler holds
 /// is let go.
-fn settle(driver: &mut Driver, logs: u64, interrupt: &Interrupt) -> Result<(), Failure> {
-    let mut number = 0;
-    while number < logs {
-        let marks = driver.shard().marks(log(number));
-        if marks.is_some_and(|marks| marks.settled == marks.end) {
-            number += 1;
-            continue;
+fn settle(driver: &mut Driver, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
+    for number in logs {
+        let is_settled = |driver: &mut Driver| {
+            let marks = driver.shard().marks(log(number));
+            marks.is_some_and(|marks| marks.settled == marks.end)
+        };
+        while !is_settled(driver) {
+            fill(driver, FILLER_BATCH_BYTES as u64, interrupt)?;
         }
-        fill(driver, FILLER_BATCH_BYTES as u64, interrupt)?;
     }
     if let Some(marks) = driver.shard().marks(FILLER) {
         driver.shard().trim(FILLER, marks.durable);
