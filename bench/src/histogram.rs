@@ -27,6 +27,13 @@ impl Latencies {
         self.0.saturating_record(nanos);
     }
 
+    /// Counts all that another one counted.
+    pub fn add(&mut self, other: &Latencies) {
+        // Both have the same bounds, so everything fits.
+        let added = self.0.add(&other.0);
+        assert!(added.is_ok(), "histograms of one kind can be added");
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.0.len()
@@ -66,6 +73,15 @@ mod tests {
         assert_eq!(latencies.count(), 101);
         assert!((latencies.percentile_us(50.0) - 51.0).abs() < 0.1);
         assert!((latencies.max_us() / 60e6 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_is_added_counts() {
+        let (mut all, mut other) = (Latencies::new(), Latencies::new());
+        all.record(Duration::from_micros(1));
+        other.record(Duration::from_secs(1000));
+        all.add(&other);
+        assert_eq!((all.count(), all.max_us()), (2, other.max_us()));
     }
 
     #[test]

@@ -21,6 +21,9 @@ mod small;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const MINUTES_MAX: u64 = 365 * 24 * 60;
 
 /// The seed being run, for the message of a panic.
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -28,6 +31,7 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 const USAGE: &str = "usage: ringmain-fuzz parsers [--only PARSER] --executions N [--from SEED]
        ringmain-fuzz directory --seeds N [--from SEED]
        ringmain-fuzz sim --seeds N [--from SEED]
+       ringmain-fuzz sim --minutes N [--from SEED]
        ringmain-fuzz sim --kept      (the seeds in fuzz/seeds.txt)
        ringmain-fuzz canary          (built with --features planted)
        ringmain-fuzz flips
@@ -93,7 +97,7 @@ fn main() -> ExitCode {
             numbers(flags, "--seeds").and_then(|(count, from)| canary::plant(name, from, count))
         }
         Some((&"sim", ["--kept"])) => Some(simulation::run_kept()),
-        Some((&"sim", flags)) => numbers(flags, "--seeds").map(|(count, from)| simulation::run(from, count)),
+        Some((&"sim", flags)) => simulate(flags),
         Some((&"canary", [])) => Some(canary::run()),
         Some((&"flips", [])) => Some(flips::run().unwrap_or_else(|what| {
             println!("{what}");
@@ -112,6 +116,17 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The simulator, for so many seeds or so many minutes.
+fn simulate(flags: &[&str]) -> Option<u64> {
+    let seeds = numbers(flags, "--seeds").map(|(count, from)| simulation::run(from, count));
+    seeds.or_else(|| {
+        let (minutes, from) = numbers(flags, "--minutes")?;
+        // Whoever asks for more than a year gets a year.
+        let seconds = minutes.min(MINUTES_MAX) * 60;
+        Some(simulation::run_for(from, Duration::from_secs(seconds)))
+    })
 }
 
 fn smoke() -> u64 {

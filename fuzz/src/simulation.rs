@@ -1,11 +1,11 @@
 //! Many seeds of the engine's simulator, on every core.
 //!
-//! In: a first seed and how many. Out: a line for each failure, with the command that repeats it, and a summary as
-//! the last line. Never: lets a seed depend on another.
+//! In: a first seed and how many, or for how long. Out: a line for each failure, with the command that repeats it, and a
+//! summary as the last line. Never: lets a seed depend on another.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringmain_engine::planted::Bug;
 use ringmain_engine::sim;
@@ -17,6 +17,14 @@ thread_local! {
 /// The seed that this thread is running.
 pub fn seed() -> Option<u64> {
     SEED.get()
+}
+
+/// When no further seed is begun. A seed that was begun is run to its end.
+#[derive(Clone, Copy)]
+enum Limit {
+    Seeds(u64),
+    /// Looked at behind each seed, so every core runs one.
+    Until(Instant),
 }
 
 #[derive(Default)]
@@ -37,23 +45,28 @@ pub fn run(from: u64, count: u64) -> u64 {
 
 /// The same, with a bug planted.
 pub fn run_with(from: u64, count: u64, bug: Option<Bug>) -> u64 {
-    run_all(count, |index| from.saturating_add(index), bug)
+    run_all(Limit::Seeds(count), |index| from.saturating_add(index), bug)
+}
+
+/// Runs seeds from `from`, one after the other, until `time` is over; how many failed.
+pub fn run_for(from: u64, time: Duration) -> u64 {
+    run_all(Limit::Until(Instant::now() + time), |index| from.saturating_add(index), None)
 }
 
 /// Runs the seeds that once found something; how many failed.
 pub fn run_kept() -> u64 {
     let lines = include_str!("../seeds.txt").lines().filter(|line| !line.starts_with('#'));
     let seeds: Vec<u64> = lines.filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
-    run_all(seeds.len() as u64, |index| seeds[index as usize], None)
+    run_all(Limit::Seeds(seeds.len() as u64), |index| seeds[index as usize], None)
 }
 
-fn run_all(count: u64, seed_of: impl Fn(u64) -> u64 + Sync, bug: Option<Bug>) -> u64 {
+fn run_all(limit: Limit, seed_of: impl Fn(u64) -> u64 + Sync, bug: Option<Bug>) -> u64 {
     let totals = Totals::default();
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(&totals, &seed_of, count, bug));
+            scope.spawn(|| work(&totals, &seed_of, limit, bug));
         }
     });
     let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
@@ -71,11 +84,11 @@ fn run_all(count: u64, seed_of: impl Fn(u64) -> u64 + Sync, bug: Option<Bug>) ->
     get(&totals.failures)
 }
 
-fn work(totals: &Totals, seed_of: &impl Fn(u64) -> u64, count: u64, bug: Option<Bug>) {
+fn work(totals: &Totals, seed_of: &impl Fn(u64) -> u64, limit: Limit, bug: Option<Bug>) {
     crate::canary::plant_here(bug);
     loop {
         let index = totals.next.fetch_add(1, Ordering::Relaxed);
-        if index >= count {
+        if matches!(limit, Limit::Seeds(count) if index >= count) {
             return;
         }
         let seed = seed_of(index);
@@ -94,5 +107,26 @@ fn work(totals: &Totals, seed_of: &impl Fn(u64) -> u64, count: u64, bug: Option<
                 println!("  again: ringmain-fuzz sim --seeds 1 --from {seed}");
             }
         }
+        if matches!(limit, Limit::Until(end) if Instant::now() >= end) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_ends_the_run_behind_a_whole_seed() {
+        let seeds_of = |limit| {
+            let totals = Totals::default();
+            work(&totals, &|index| index, limit, None);
+            assert_eq!(totals.failures.into_inner(), 0);
+            totals.seeds.into_inner()
+        };
+        assert_eq!(seeds_of(Limit::Until(Instant::now())), 1);
+        assert_eq!(seeds_of(Limit::Seeds(3)), 3);
+        assert_eq!(seeds_of(Limit::Seeds(0)), 0);
     }
 }

@@ -14,6 +14,9 @@ pub use load::LoadArgs;
 pub use probe::{Point, Probe};
 pub use targets::Targets;
 
+/// A year.
+const MINUTES_MAX: u64 = 365 * 24 * 60;
+
 /// What `produce-latency` measures.
 pub struct ProduceLatency {
     /// `HOST:PORT` of a running broker, or none: start one.
@@ -58,6 +61,8 @@ pub struct Tune {
 pub struct Engine {
     pub name: String,
     pub quick: bool,
+    /// Of `endurance`.
+    pub minutes: Option<u64>,
     pub dir: PathBuf,
     pub json: Option<PathBuf>,
 }
@@ -152,12 +157,22 @@ pub fn command() -> Command {
                 .about("The engine alone, as a ratio to the raw device in the same run")
                 .arg(Arg::new("name").value_name("NAME").required(true).value_parser([
                     "append",
+                    "endurance",
                     "read-memory",
                     "read-cold",
                     "many-partitions",
+                    "partitions",
                     "recovery",
+                    "space",
                 ]))
                 .arg(quick())
+                .arg(
+                    Arg::new("minutes")
+                        .long("minutes")
+                        .value_name("N")
+                        .value_parser(value_parser!(u64).range(1..=MINUTES_MAX))
+                        .help("Of `endurance` [default: 10, with --quick 1]"),
+                )
                 .arg(dir())
                 .arg(json()),
         )
@@ -284,6 +299,7 @@ impl From<&ArgMatches> for Engine {
         Engine {
             name: found.get_one::<String>("name").cloned().unwrap_or_default(),
             quick: found.get_flag("quick"),
+            minutes: found.get_one::<u64>("minutes").copied(),
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
         }

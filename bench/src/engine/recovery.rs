@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use ringmain_engine::types::LogId;
 use serde_json::{Value, json};
 
-use super::driver::Driver;
-use super::{READ_BYTES, batch_of};
+use super::driver::{self, Driver};
+use super::pair::batch_of;
+use super::read::READ_BYTES;
 use crate::failure::Failure;
 use crate::histogram::median;
 use crate::interrupt::Interrupt;
@@ -72,11 +73,15 @@ pub(super) fn measure(dir: &Path, quick: bool, interrupt: &Interrupt) -> Result<
 
 fn round(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<Round, Failure> {
     // One file that takes all of it, and memory for all of it: so nothing is settled before the crash.
-    let (file_bytes, memory_bytes) = (bytes * 3 / 2, bytes as usize * 2);
-    let (directory, appended) = fill(dir, bytes, file_bytes, memory_bytes, interrupt)?;
+    let setup = driver::Setup {
+        journal_file_bytes: bytes * 3 / 2,
+        memory_bytes: bytes as usize * 2,
+        ..driver::Setup::default()
+    };
+    let (directory, appended) = fill(dir, bytes, setup, interrupt)?;
     let raw_bytes_per_second = read_raw(&directory.path().join("journal/0/000000.journal"), interrupt)?;
     let begin = Instant::now();
-    let (_driver, report) = Driver::open_in(directory, file_bytes, memory_bytes)?;
+    let (_driver, report) = Driver::open_in(directory, setup)?;
     let seconds = begin.elapsed().as_secs_f64();
     if report.replayed_batches != appended || report.logs_count as u64 != LOGS || report.journal_bytes < bytes
     {
@@ -96,11 +101,10 @@ fn round(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<Round, Failure
 fn fill(
     dir: &Path,
     bytes: u64,
-    file_bytes: u64,
-    memory_bytes: usize,
+    setup: driver::Setup,
     interrupt: &Interrupt,
 ) -> Result<(Scratch, u64), Failure> {
-    let (mut driver, _) = Driver::open_in(Scratch::create(dir)?, file_bytes, memory_bytes)?;
+    let mut driver = Driver::create_in(dir, setup)?;
     (0..LOGS).for_each(|log| driver.create(LogId(2 + log)));
     let (batch, count) = (batch_of(BATCH_BYTES), bytes / BATCH_BYTES as u64);
     let mut begun = 0;

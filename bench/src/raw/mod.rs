@@ -4,3 +4,4 @@ pub mod device;
 pub mod file;
 pub mod ring;
 pub mod tcp;
+pub mod traffic;

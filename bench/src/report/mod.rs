@@ -3,6 +3,7 @@
 //! In: JSON files. Out: one HTML file that needs nothing else. Never: a script, a font or a picture from a network;
 //! text of a file that is not escaped.
 
+mod engine;
 mod page;
 mod picture;
 mod sections;

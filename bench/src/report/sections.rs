@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::Source;
+use super::engine;
 use super::page::{escape, table};
 use super::picture::{self, Axes, Cell, Line, Span, short};
 use super::targets;
@@ -19,10 +20,12 @@ pub fn middle(value: &Value) -> f64 {
     }
 }
 
+/// The values of a list; of anything else none.
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
+/// The words of a text; of anything else none.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -82,7 +85,7 @@ pub fn section(source: &Source) -> Result<String, Failure> {
         "compare" => compare(figures),
         "targets" => targets::section(figures),
         "floor" => Ok(floor(figures)),
-        kind if kind.starts_with("engine-") => Ok(engine(figures)),
+        kind if kind.starts_with("engine-") => Ok(engine::section(figures)),
         _ => Ok(format!("<pre>{}</pre>", escape(&format!("{figures:#}")))),
     }
 }
@@ -306,18 +309,4 @@ fn floor(figures: &Value) -> String {
         .collect();
     let heads = ["", "durable, records/s", "p50 / p99 us", "without a disk, records/s", "p50 / p99 us"];
     table(&heads, &rows)
-}
-
-fn engine(figures: &Value) -> String {
-    let rows: Vec<Vec<String>> = list(figures)
-        .iter()
-        .map(|line| {
-            let rate = |side: &str| {
-                let rounds = list(&line[side]).iter().map(|round| middle(&round["bytes_per_second"]) / 1e6);
-                format!("{:.1}", median(rounds.collect()))
-            };
-            vec![text(&line["line"]), rate("engine"), rate("raw"), format!("{:.2}", middle(&line["ratio"]))]
-        })
-        .collect();
-    table(&["", "engine MB/s", "raw device MB/s", "ratio"], &rows)
 }

@@ -80,11 +80,26 @@ fn missing_fields_are_shown_as_such_and_not_believed() {
             json!({}),
             json!([{}]),
             json!({ "targets": [{ "lines": [{}], "curves": [{ "points": [[null], 1] }] }] }),
+            json!({ "active": [{}], "windows": [{}], "verdicts": [{}] }),
             json!({ "surfaces": [{}], "works": [{ "servers": [{}, {}] }], "mixed": [{ "writes": 1 }], "steady": { "bytes_per_second": [null] } }),
         ] {
             assert!(page::html(&[source(kind, figures)]).is_ok(), "{kind}");
         }
     }
+}
+
+#[test]
+fn what_the_engine_did_alone_is_shown_by_its_fields() {
+    let case =
+        json!({ "record_bytes": 100, "active": 10, "open": 20, "records_per_second": 2e6, "ratio": 0.5 });
+    let page = page::html(&[source("engine-partitions", json!({ "active": [case] }))]).unwrap();
+    assert!(page.contains("<td>100 B to 10 of 20 logs</td><td>2M</td><td>0.50</td>"), "{page}");
+    let window = json!({ "end_seconds": 10.0, "cold": true, "on_disk_bytes": 3 << 20 });
+    let verdict = json!({ "question": "level", "figure": 1.5, "limit": 1.1, "kept": false });
+    let figures = json!({ "windows": [window], "verdicts": [verdict] });
+    let page = page::html(&[source("engine-endurance", figures)]).unwrap();
+    assert!(page.contains("<td>10</td><td>yes</td>") && page.contains("<td>3</td>"), "{page}");
+    assert!(page.contains("<td>level</td><td>1.50</td><td>1.10</td><td>NO</td>"), "{page}");
 }
 
 #[test]
