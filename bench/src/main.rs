@@ -13,6 +13,7 @@ mod floor;
 mod histogram;
 mod interrupt;
 mod journal_write;
+mod listeners;
 mod load;
 mod machine;
 mod output;
@@ -46,6 +47,7 @@ fn run() -> Result<(), Failure> {
         Some(("journal-write", found)) => journal_write::run(&found.into(), &interrupt),
         Some(("probe", found)) => probe::run(&found.into(), &interrupt),
         Some(("compare", found)) => compare::run(&found.into(), &interrupt),
+        Some(("listeners", found)) => listeners::run(&found.into(), &interrupt),
         Some(("tune", found)) => tune::run(&found.into()),
         Some(("report", found)) => report::run(&found.into()),
         Some(("engine", found)) => engine::run(&found.into(), &interrupt),
