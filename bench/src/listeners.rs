@@ -26,6 +26,10 @@ const LETTERS: &str = "ringmain_mail_letters_total";
 /// More letters for an answer than this: its request went to another core and came back.
 const HOPPED: f64 = 1.0;
 
+/// A broker that used no processor time for so long is at rest.
+const REST_STEP: Duration = Duration::from_millis(100);
+const REST_STEPS_MAX: usize = 20;
+
 /// One kind of work.
 struct Work {
     name: &'static str,
@@ -133,20 +137,38 @@ struct Pair {
 }
 
 impl Pair {
-    /// One round of a work: the turn with a port for each core first.
-    fn round(&self, work: &Work, interrupt: &Interrupt) -> Result<Vec<Turn>, Failure> {
-        let mut turns = vec![self.turn(work, true, interrupt)?, self.turn(work, false, interrupt)?];
-        if work.is_single() {
-            // Connections are dealt out in turn, and a turn takes an even number of them: one more, and the next
-            // single connection falls to the other core.
-            let target = self.one_port.target();
-            drop(TcpStream::connect(target).map_err(Failure::network("connect to", target))?);
-            turns.push(self.turn(work, false, interrupt)?);
+    /// One round of a work. Who begins changes with each round.
+    fn round(&self, work: &Work, number: usize, interrupt: &Interrupt) -> Result<Vec<Turn>, Failure> {
+        let mut turns = Vec::new();
+        for follow in [number % 2 == 0, number % 2 != 0] {
+            turns.push(self.turn(work, follow, interrupt)?);
+            if work.is_single() && !follow {
+                // Connections are dealt out in turn, and a turn takes an even number of them: one more, and the next
+                // single connection falls to the other core.
+                let target = self.one_port.target();
+                drop(TcpStream::connect(target).map_err(Failure::network("connect to", target))?);
+                turns.push(self.turn(work, false, interrupt)?);
+            }
         }
         Ok(turns)
     }
 
+    /// Waits until neither broker has anything left to do from the turn before, but not for ever.
+    fn rest(&self, interrupt: &Interrupt) -> Result<(), Failure> {
+        let time = || self.one_port.group().time() + self.per_core.group().time();
+        for _ in 0..REST_STEPS_MAX {
+            interrupt.check()?;
+            let before = time();
+            std::thread::sleep(REST_STEP);
+            if time() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn turn(&self, work: &Work, follow: bool, interrupt: &Interrupt) -> Result<Turn, Failure> {
+        self.rest(interrupt)?;
         let broker = if follow { &self.per_core } else { &self.one_port };
         let load = work.load(broker.target(), follow, self.seconds);
         let mut place = Place::prepare(&load)?;
@@ -187,9 +209,9 @@ pub fn run(args: &Listeners, interrupt: &Interrupt) -> Result<(), Failure> {
     let start = |on| Broker::start_with(&[("RINGMAIN_CORE_LISTENERS", on)], &args.dir, None, interrupt);
     let pair = Pair { one_port: start("false")?, per_core: start("true")?, seconds };
     let mut rounds: Vec<Vec<Vec<Turn>>> = WORKS.iter().map(|_| Vec::new()).collect();
-    for _ in 0..rounds_count {
+    for number in 0..rounds_count {
         for (work, rounds) in WORKS.iter().zip(&mut rounds) {
-            rounds.push(pair.round(work, interrupt)?);
+            rounds.push(pair.round(work, number, interrupt)?);
         }
     }
     output::print(&format!(
@@ -204,18 +226,19 @@ pub fn run(args: &Listeners, interrupt: &Interrupt) -> Result<(), Failure> {
 }
 
 /// All turns that went this way, each with the one of its round that had a port for each core.
-fn turns(rounds: &[Vec<Turn>], way: Way) -> Vec<(&Turn, &Turn)> {
-    let with_first = rounds.iter().filter_map(|round| Some((round, round.first()?)));
-    with_first
-        .flat_map(|(round, first)| {
-            round.iter().filter(move |turn| turn.way == way).map(move |turn| (turn, first))
+fn turns<'a>(rounds: &'a [Vec<Turn>], way: Way) -> Vec<(&'a Turn, &'a Turn)> {
+    let per_core = |round: &'a [Turn]| round.iter().find(|turn| turn.way == Way::PortPerCore);
+    let with_it = rounds.iter().filter_map(|round| Some((round, per_core(round)?)));
+    with_it
+        .flat_map(|(round, per_core)| {
+            round.iter().filter(move |turn| turn.way == way).map(move |turn| (turn, per_core))
         })
         .collect()
 }
 
 /// How many times as many records a port for each core brings, round by round.
 fn gain(turns: &[(&Turn, &Turn)]) -> Ratio {
-    let ratios: Vec<f64> = turns.iter().map(|(own, first)| first.per_second / own.per_second).collect();
+    let ratios: Vec<f64> = turns.iter().map(|(own, per_core)| per_core.per_second / own.per_second).collect();
     Ratio::of(&ratios)
 }
 
@@ -283,7 +306,7 @@ mod tests {
     fn each_turn_is_compared_with_that_of_its_round() {
         let rounds = vec![
             vec![turn(Way::PortPerCore, 10.0), turn(Way::OnePortHops, 5.0), turn(Way::OnePortStays, 10.0)],
-            vec![turn(Way::PortPerCore, 40.0), turn(Way::OnePortStays, 40.0), turn(Way::OnePortHops, 20.0)],
+            vec![turn(Way::OnePortStays, 40.0), turn(Way::OnePortHops, 20.0), turn(Way::PortPerCore, 40.0)],
         ];
         let ratio = |way| gain(&turns(&rounds, way)).median;
         assert_eq!((ratio(Way::OnePortHops), ratio(Way::OnePortStays)), (2.0, 1.0));
