@@ -22,6 +22,7 @@ mod produce_latency;
 mod raw;
 mod report;
 mod scratch;
+mod send;
 mod tune;
 mod wire;
 
@@ -48,6 +49,7 @@ fn run() -> Result<(), Failure> {
         Some(("probe", found)) => probe::run(&found.into(), &interrupt),
         Some(("compare", found)) => compare::run(&found.into(), &interrupt),
         Some(("listeners", found)) => listeners::run(&found.into(), &interrupt),
+        Some(("send", found)) => send::run(&found.into(), &interrupt),
         Some(("tune", found)) => tune::run(&found.into()),
         Some(("report", found)) => report::run(&found.into()),
         Some(("engine", found)) => engine::run(&found.into(), &interrupt),

@@ -45,6 +45,13 @@ pub struct Listeners {
     pub json: Option<PathBuf>,
 }
 
+/// What `send` measures.
+pub struct SendArgs {
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
 /// What `report` shows.
 pub struct Report {
     pub files: Vec<PathBuf>,
@@ -123,6 +130,13 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("listeners")
                 .about("The broker with one Kafka port beside itself with a port for each core, in turns")
+                .arg(quick())
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("send")
+                .about("Ways to send bytes from memory, from a cold file and from the page cache")
                 .arg(quick())
                 .arg(dir())
                 .arg(json()),
@@ -276,6 +290,16 @@ impl From<&ArgMatches> for Compare {
 impl From<&ArgMatches> for Listeners {
     fn from(found: &ArgMatches) -> Listeners {
         Listeners {
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for SendArgs {
+    fn from(found: &ArgMatches) -> SendArgs {
+        SendArgs {
             quick: found.get_flag("quick"),
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
