@@ -142,12 +142,12 @@ fn turn(
         Source::Cache { warm: false } | Source::CacheAhead => pages.cool(|| link.let_go())?,
     }
     let prepared = Prepared::new(path, size, link, pages);
-    let Some(mut prepared) = allowed(prepared).map_err(failed)? else { return Ok(None) };
+    let Some(mut prepared) = allowed(path, prepared).map_err(failed)? else { return Ok(None) };
     let (receiver, process, own) = (link.receiver_time(), process_time(), thread_time());
     let begin = Instant::now();
     let moved = prepared.run(time, interrupt);
     let sender_time = thread_time() - own;
-    let Some(moved) = allowed(moved).map_err(failed)? else { return Ok(None) };
+    let Some(moved) = allowed(path, moved).map_err(failed)? else { return Ok(None) };
     if path.call != Call::Nothing {
         link.wait_until_read(moved.bytes)?;
     }
@@ -193,13 +193,13 @@ impl<'a> Prepared<'a> {
 }
 
 /// Nothing where this kernel does not know the operation, or this user may not pin as much memory.
-fn allowed<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+fn allowed<T>(path: &Path, outcome: io::Result<T>) -> io::Result<Option<T>> {
+    let refused = |error: &io::Error| {
+        matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOMEM | libc::EPERM))
+    };
     match outcome {
-        Ok(found) => Ok(Some(found)),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOMEM | libc::EPERM) => Ok(None),
-            _ => Err(error),
-        },
+        Err(error) if path.call.is_new() && refused(&error) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 

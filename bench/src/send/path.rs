@@ -33,6 +33,13 @@ pub enum Call {
     Splice,
 }
 
+impl Call {
+    /// Whether kernels, or the limits of users, may be in its way.
+    pub fn is_new(self) -> bool {
+        !matches!(self, Call::Nothing | Call::Send | Call::SendMessage | Call::SendFile)
+    }
+}
+
 /// What a way is compared with, in the same size and round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Base {
