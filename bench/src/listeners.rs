@@ -140,7 +140,8 @@ impl Pair {
     /// One round of a work. Who begins changes with each round.
     fn round(&self, work: &Work, number: usize, interrupt: &Interrupt) -> Result<Vec<Turn>, Failure> {
         let mut turns = Vec::new();
-        for follow in [number % 2 == 0, number % 2 != 0] {
+        let first = number.is_multiple_of(2);
+        for follow in [first, !first] {
             turns.push(self.turn(work, follow, interrupt)?);
             if work.is_single() && !follow {
                 // Connections are dealt out in turn, and a turn takes an even number of them: one more, and the next

@@ -82,7 +82,7 @@ impl<'a> Splice<'a> {
             bytes += piece.1;
             // What was cut short is in the pipe and has to leave before anything follows it.
             while piece.1 < piece.0 {
-                let more = self.submit(&[self.into_socket((piece.0 - piece.1) as usize)])?.1;
+                let more = self.submit(&[self.out_of_pipe((piece.0 - piece.1) as usize)])?.1;
                 bytes += more;
                 piece.1 += more;
             }
@@ -106,10 +106,10 @@ impl<'a> Splice<'a> {
             self.size as u32,
         );
         let into_pipe = into_pipe.build().flags(Flags::IO_LINK).user_data(INTO_PIPE);
-        self.submit(&[into_pipe, self.into_socket(self.size)])
+        self.submit(&[into_pipe, self.out_of_pipe(self.size)])
     }
 
-    fn into_socket(&self, count: usize) -> Entry {
+    fn out_of_pipe(&self, count: usize) -> Entry {
         let (pipe, socket) = (types::Fd(self.reader.as_raw_fd()), types::Fd(self.link.socket().as_raw_fd()));
         opcode::Splice::new(pipe, NOWHERE, socket, NOWHERE, count as u32).build().user_data(INTO_SOCKET)
     }

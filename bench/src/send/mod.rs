@@ -143,7 +143,7 @@ fn turn(
     }
     let prepared = Prepared::new(path, size, link, pages);
     let Some(mut prepared) = allowed(path, prepared).map_err(failed)? else { return Ok(None) };
-    let (receiver, process, own) = (link.receiver_time(), process_time(), thread_time());
+    let (read, reader, process, own) = (link.read_time(), link.reader_time(), process_time(), thread_time());
     let begin = Instant::now();
     let moved = prepared.run(time, interrupt);
     let sender_time = thread_time() - own;
@@ -152,10 +152,10 @@ fn turn(
         link.wait_until_read(moved.bytes)?;
     }
     let elapsed = begin.elapsed();
-    let receiver_time = link.receiver_time().saturating_sub(receiver);
-    // The threads of this process are this one, the receiver, and those the kernel made for the ring.
-    let (process, own) = (process_time() - process, thread_time() - own);
-    let workers_time = process.saturating_sub(own + receiver_time);
+    // The threads of this process are this one, the reader, and those the kernel made for the ring.
+    let (process, own, reader) = (process_time() - process, thread_time() - own, link.reader_time() - reader);
+    let workers_time = process.saturating_sub(own + reader);
+    let receiver_time = link.read_time() - read;
     Ok(Some(Turn { moved, elapsed, sender_time, workers_time, receiver_time }))
 }
 
