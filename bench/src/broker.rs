@@ -4,7 +4,8 @@
 //! leaves its data behind.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -23,18 +24,28 @@ const START: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(50);
 const READY: &str = "ringmain ready ";
 
-/// `HOST:PORT` of each listener.
-#[derive(Default)]
-struct Listeners {
+/// Where a broker listens, `HOST:PORT` each.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Addresses {
     kafka: String,
     amqp: String,
     admin: String,
 }
 
+impl Addresses {
+    /// Those in the line it prints when it is ready.
+    fn of(line: &str) -> Option<Addresses> {
+        let rest = line.strip_prefix(READY)?;
+        let named = |name: &str| rest.split_whitespace().find_map(|word| word.strip_prefix(name));
+        let named = |name: &str| named(name).map(str::to_owned);
+        Some(Addresses { kafka: named("kafka=")?, amqp: named("amqp=")?, admin: named("admin=")? })
+    }
+}
+
 /// A running `ringmain serve`. Dropping it ends it and removes its data.
 pub struct Broker {
     child: Child,
-    listeners: Listeners,
+    addresses: Addresses,
     /// Declared last: removed when the process is gone.
     _data: Scratch,
 }
@@ -44,11 +55,16 @@ impl Broker {
     /// until it is ready.
     pub fn start(dir: &Path, cores: Option<Cores>, interrupt: &Interrupt) -> Result<Broker, Failure> {
         let list = cores.map(|cores| cores.answering_list());
-        Broker::start_on(dir, list.as_deref(), interrupt)
+        Broker::start_with(&[], dir, list.as_deref(), interrupt)
     }
 
-    /// The same on the cores of a list as `--cores` takes it, or on all.
-    pub fn start_on(dir: &Path, list: Option<&str>, interrupt: &Interrupt) -> Result<Broker, Failure> {
+    /// The same with these environment variables, on the cores of a list as `--cores` takes it, or on all.
+    pub fn start_with(
+        settings: &[(&str, &str)],
+        dir: &Path,
+        list: Option<&str>,
+        interrupt: &Interrupt,
+    ) -> Result<Broker, Failure> {
         let program = std::env::current_exe()
             .map_err(|source| Failure::Kernel { doing: "find this program's own path", source })?
             .with_file_name("ringmain");
@@ -68,26 +84,36 @@ impl Broker {
         if let Some(list) = list {
             command.args(["--cores", list]);
         }
+        command.envs(settings.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let child = command.spawn().map_err(Failure::disk("start", &program))?;
-        let mut broker = Broker { child, listeners: Listeners::default(), _data: data };
-        broker.listeners = broker.wait_until_ready(&log_path, interrupt)?;
+        let mut broker = Broker { child, addresses: Addresses::default(), _data: data };
+        broker.addresses = broker.wait_until_ready(&log_path, interrupt)?;
         Ok(broker)
     }
 
     /// `HOST:PORT` of its Kafka listener.
     pub fn target(&self) -> &str {
-        &self.listeners.kafka
+        &self.addresses.kafka
     }
 
     /// `HOST:PORT` of its AMQP listener.
     pub fn amqp(&self) -> &str {
-        &self.listeners.amqp
+        &self.addresses.amqp
     }
 
-    /// `HOST:PORT` of its admin listener.
-    pub fn admin(&self) -> &str {
-        &self.listeners.admin
+    /// One of its metrics, by its name with labels; by the name alone, the sum over all labels.
+    pub fn metric(&self, name: &str) -> Result<f64, Failure> {
+        let admin = &self.addresses.admin;
+        let asked = || -> io::Result<String> {
+            let mut stream = TcpStream::connect(admin)?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let text = asked().map_err(Failure::network("read the metrics of", admin))?;
+        sum_of(&text, name).ok_or_else(|| Failure::Broker(format!("{admin} tells no {name}")))
     }
 
     /// Its processes.
@@ -95,7 +121,7 @@ impl Broker {
         Group(self.child.id())
     }
 
-    fn wait_until_ready(&mut self, log: &Path, interrupt: &Interrupt) -> Result<Listeners, Failure> {
+    fn wait_until_ready(&mut self, log: &Path, interrupt: &Interrupt) -> Result<Addresses, Failure> {
         let Some(output) = self.child.stdout.take() else { unreachable!("its output is piped") };
         let (ready, lines) = mpsc::channel();
         std::thread::spawn(move || watch(output, &ready));
@@ -103,7 +129,7 @@ impl Broker {
         while since.elapsed() < START {
             interrupt.check()?;
             match lines.recv_timeout(STEP) {
-                Ok(listeners) => return Ok(listeners),
+                Ok(addresses) => return Ok(addresses),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed("it ended", log)),
             }
@@ -121,20 +147,24 @@ impl Drop for Broker {
 }
 
 /// Reads the broker's output to its end, so that it never blocks on a full pipe.
-fn watch(output: ChildStdout, ready: &mpsc::Sender<Listeners>) {
+fn watch(output: ChildStdout, ready: &mpsc::Sender<Addresses>) {
     let mut output = BufReader::new(output);
     let mut line = String::new();
     while output.read_line(&mut line).is_ok_and(|count| count > 0) {
-        let of = |name| listener_of(&line, name).map(str::to_owned);
-        if let (Some(kafka), Some(amqp), Some(admin)) = (of("kafka="), of("amqp="), of("admin=")) {
-            let _ = ready.send(Listeners { kafka, amqp, admin });
+        if let Some(addresses) = Addresses::of(&line) {
+            let _ = ready.send(addresses);
         }
         line.clear();
     }
 }
 
-fn listener_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.strip_prefix(READY)?.split_whitespace().find_map(|word| word.strip_prefix(name))
+/// The lines of a metric, added up; nothing if there are none.
+fn sum_of(text: &str, name: &str) -> Option<f64> {
+    let values = text.lines().filter_map(|line| {
+        let (label, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+        (label.is_empty() || label.starts_with('{')).then(|| value.parse::<f64>().ok())?
+    });
+    values.reduce(|left, right| left + right)
 }
 
 /// The last words of the broker, which say more than its exit code.
@@ -154,8 +184,17 @@ mod tests {
     #[test]
     fn the_ready_line_names_the_port() {
         let line = "ringmain ready kafka=127.0.0.1:4711 amqp=127.0.0.1:1 admin=127.0.0.1:2 data=d cores=2\n";
-        assert_eq!(listener_of(line, "kafka="), Some("127.0.0.1:4711"));
-        assert_eq!(listener_of(line, "amqp="), Some("127.0.0.1:1"));
-        assert_eq!(listener_of("kafka=127.0.0.1:4711", "kafka="), None);
+        let found = Addresses::of(line).unwrap();
+        assert_eq!([found.kafka, found.amqp, found.admin], ["127.0.0.1:4711", "127.0.0.1:1", "127.0.0.1:2"]);
+        assert_eq!(Addresses::of("kafka=127.0.0.1:4711 amqp=a admin=b"), None);
+    }
+
+    #[test]
+    fn a_metric_is_the_sum_over_its_labels() {
+        let text =
+            "# HELP letters x\nletters{kind=\"a\"} 3\nletters{kind=\"b\"} 4\nletters_more 9\nplain 5\n";
+        assert_eq!((sum_of(text, "letters"), sum_of(text, "plain")), (Some(7.0), Some(5.0)));
+        assert_eq!(sum_of(text, "letters{kind=\"b\"}"), Some(4.0));
+        assert_eq!(sum_of(text, "other"), None);
     }
 }

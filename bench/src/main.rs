@@ -13,6 +13,7 @@ mod floor;
 mod histogram;
 mod interrupt;
 mod journal_write;
+mod listeners;
 mod load;
 mod machine;
 mod output;
@@ -21,6 +22,7 @@ mod produce_latency;
 mod raw;
 mod report;
 mod scratch;
+mod send;
 mod targets;
 mod tune;
 mod wire;
@@ -48,6 +50,8 @@ fn run() -> Result<(), Failure> {
         Some(("probe", found)) => probe::run(&found.into(), &interrupt),
         Some(("targets", found)) => targets::run(&found.into(), &interrupt),
         Some(("compare", found)) => compare::run(&found.into(), &interrupt),
+        Some(("listeners", found)) => listeners::run(&found.into(), &interrupt),
+        Some(("send", found)) => send::run(&found.into(), &interrupt),
         Some(("tune", found)) => tune::run(&found.into()),
         Some(("report", found)) => report::run(&found.into()),
         Some(("engine", found)) => engine::run(&found.into(), &interrupt),

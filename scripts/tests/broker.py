@@ -1,6 +1,6 @@
 """A broker process under test: started, killed and restarted on the same ports and data.
 
-In: the binary's path and options. Out: addresses from its ready line, memory and CPU from /proc.
+In: the binary's path, its flags (`options`) and other settings by name. Out: addresses from its ready line, memory and CPU from /proc.
 Never: leaves a process behind. The broker dies with the Python process that started it.
 """
 import ctypes
@@ -36,13 +36,14 @@ def scratch(name):
 
 
 class Broker:
-    def __init__(self, name="test", cores=2, options=(), binary=None):
+    def __init__(self, name="test", cores=2, options=(), binary=None, **settings):
         self.directory = scratch(name)
         self.data = self.directory / "data"
         self.log = self.directory / "broker.log"
         self.binary = Path(binary or BINARY)
         self.cores = cores
         self.options = list(options)
+        self.settings = {f"RINGMAIN_{name.upper()}": str(value) for name, value in settings.items()}
         self.kafka = self.amqp = self.admin = "127.0.0.1:0"
         self.ready = None
         self.process = None
@@ -61,7 +62,7 @@ class Broker:
         assert self.process is None, "already running"
         command = [str(self.binary), "serve", "--data-dir", str(self.data), "--cores", str(self.cores),
                    "--kafka", self.kafka, "--amqp", self.amqp, "--admin", self.admin, *self.options]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGMAIN")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGMAIN")} | self.settings
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                                             env=environment, preexec_fn=die_with_parent, text=True)

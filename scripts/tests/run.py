@@ -5,6 +5,7 @@ In: test functions; they name what they need as parameters: `kafka`, `amqp` (add
 they may restart). Out: a line for each test, then `N passed, N failed`; exit 1 if one failed.
 
   run.py [PART_OF_A_NAME ...]                  the release binary
+  run.py --set core_listeners=true [...]       with another setting
   run.py --amqp HOST:PORT [PART_OF_A_NAME ...] another server: tests that need what is not given are left out
 """
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from broker import Broker
 
 TEST_SECONDS = 90
-MODULES = ["kafka_records", "kafka_topics", "kafka_retention", "kafka_compaction", "kafka_groups", "kafka_fetch", "amqp_queues", "amqp_exchanges",
+MODULES = ["kafka_records", "kafka_topics", "kafka_retention", "kafka_compaction", "kafka_groups", "kafka_fetch", "kafka_cores", "amqp_queues", "amqp_exchanges",
            "amqp_expiry", "amqp_errors", "amqp_connections", "streams", "bad_input", "restarts", "idle"]
 
 
@@ -73,6 +74,7 @@ def main():
     args.add_argument("--kafka", help="test this server instead")
     args.add_argument("--amqp", help="test this server instead")
     args.add_argument("--cores", type=int, default=2)
+    args.add_argument("--set", metavar="OPTION=VALUE", action="append", default=[], help="another setting of the broker")
     args.add_argument("parts", nargs="*")
     args = args.parse_args()
     signal.signal(signal.SIGALRM, out_of_time)
@@ -81,7 +83,7 @@ def main():
         given = {k: v for k, v in (("kafka", args.kafka), ("amqp", args.amqp)) if v}
         passed, failed, left_out = run(tests, given)
     else:
-        with Broker("clients", cores=args.cores) as broker:
+        with Broker("clients", cores=args.cores, **dict(one.split("=", 1) for one in args.set)) as broker:
             print(broker.ready, flush=True)
             given = {"broker": broker, "kafka": broker.kafka, "amqp": broker.amqp, "admin": broker.admin}
             passed, failed, left_out = run(tests, given, broker)

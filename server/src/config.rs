@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use ringmain_engine::limits::BLOCK_BYTES;
 
+use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 use sources::{Flags, Origin, Values};
 
@@ -26,6 +27,7 @@ pub struct Config {
     pub amqp: SocketAddr,
     pub admin: SocketAddr,
     pub advertise: Option<String>,
+    pub core_listeners: bool,
     pub allow_unauthenticated_remote: bool,
     pub cores: Cores,
     pub io: Io,
@@ -105,6 +107,13 @@ pub enum ConfigError {
         value: u64,
         unit: u64,
     },
+    /// Not every core can have a number of its own.
+    CoreListeners {
+        name: &'static str,
+        first: u64,
+        cores: u16,
+        max: u64,
+    },
     /// A core that this process may not use, or more than there are.
     Cores {
         wanted: String,
@@ -147,6 +156,11 @@ impl fmt::Display for ConfigError {
             ConfigError::Alignment { name, value, unit } => {
                 write!(f, "option `{name}` is {value}: expected a multiple of {unit}")
             }
+            ConfigError::CoreListeners { name, first, cores, max } => write!(
+                f,
+                "option `{name}` is {first}: with `core_listeners` {cores} cores need as many numbers from there on, \
+                 up to {max}"
+            ),
             ConfigError::Cores { wanted, allowed } => {
                 write!(f, "option `cores` asks for {wanted}; this process may use {allowed}")
             }
@@ -193,6 +207,7 @@ impl Config {
             amqp: nowhere,
             admin: nowhere,
             advertise: None,
+            core_listeners: false,
             allow_unauthenticated_remote: false,
             cores: Cores::All,
             io: Io::Auto,
@@ -238,6 +253,27 @@ impl Config {
         Ok(())
     }
 
+    /// Where Kafka clients connect: one address, or one for each of `cores` cores.
+    pub fn kafka_addresses(&self, cores: u16) -> Result<Vec<SocketAddr>, ConfigError> {
+        if !self.core_listeners {
+            return Ok(vec![self.kafka]);
+        }
+        let port = self.kafka.port();
+        let advertised = self.advertise.as_deref().and_then(host_and_port).and_then(|(_, port)| port);
+        for (name, first, max) in [
+            ("kafka", u64::from(port), u64::from(u16::MAX)),
+            ("advertise", u64::from(advertised.unwrap_or(0)), u64::from(u16::MAX)),
+            ("node_id", u64::from(self.node_id), i32::MAX as u64),
+        ] {
+            if first + u64::from(cores) > max + 1 {
+                return Err(ConfigError::CoreListeners { name, first, cores, max });
+            }
+        }
+        // Port 0 is not one to count from: the system chooses each.
+        let step = u16::from(port > 0);
+        Ok((0..cores).map(|core| SocketAddr::new(self.kafka.ip(), port + core * step)).collect())
+    }
+
     /// The cores to run on, of those this process may use.
     pub fn cores_of(&self, allowed: &[usize]) -> Result<Vec<usize>, ConfigError> {
         let refused = |wanted: String| ConfigError::Cores { wanted, allowed: format!("{allowed:?}") };
@@ -259,17 +295,23 @@ impl Config {
     }
 }
 
-/// The settings sessions act on. `cores` is how many really run; `kafka_port` is where Kafka's listener really is.
-pub fn settings(config: &Config, cluster_id: String, cores: u16, kafka_port: u16) -> Settings {
+/// The settings sessions act on. `cores` is how many really run; `kafka_ports` is where Kafka's listeners really are:
+/// one, or one for each core.
+pub fn settings(config: &Config, cluster_id: String, cores: u16, kafka_ports: &[u16]) -> Settings {
+    assert!(
+        kafka_ports.len() == 1 || kafka_ports.len() == usize::from(cores),
+        "one port, or one for each core"
+    );
     let advertised = config.advertise.as_deref().and_then(host_and_port);
-    let (advertised_host, port) = advertised.unwrap_or_else(|| (config.kafka.ip().to_string(), None));
-    let advertised_port = port.unwrap_or(kafka_port);
+    let (host, port) = advertised.unwrap_or_else(|| (config.kafka.ip().to_string(), None));
+    let ports = match port {
+        Some(first) => (first..=u16::MAX).take(kafka_ports.len()).collect(),
+        None => kafka_ports.to_vec(),
+    };
     Settings {
         cluster_id,
-        node_id: config.node_id as i32,
         cores,
-        advertised_host,
-        advertised_port,
+        nodes: Nodes::new(config.node_id as i32, host, ports),
         auto_create_topics: config.auto_create_topics,
         default_partitions: config.default_partitions,
         message_bytes_max: config.message_bytes_max,

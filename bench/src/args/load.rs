@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{count, count_of, json, path_of, target};
 use crate::load::work::{Load, Protocol};
@@ -47,6 +47,12 @@ fn with_args(command: Command, in_flight: &'static str) -> Command {
         )
         .arg(target().required(true))
         .arg(text("topic", "A topic or queue that is there already [default: make one and remove it]"))
+        .arg(
+            Arg::new("follow-leaders")
+                .long("follow-leaders")
+                .action(ArgAction::SetTrue)
+                .help("Connect to the leader of each partition, as the target's Metadata names it (Kafka)"),
+        )
         .arg(text("queue-type", "x-queue-type of the queues made (AMQP)"))
         .arg(count("connections", "1", 1, 1024))
         .arg(count("in-flight", "1", 1, 65_535).help(in_flight))
@@ -92,6 +98,7 @@ impl From<&ArgMatches> for LoadArgs {
                 seconds: count_of(found, "seconds"),
                 warm_up: Duration::from_secs(count_of(found, "warm-up")),
                 rate: found.get_one::<u64>("rate").copied(),
+                follow_leaders: found.get_flag("follow-leaders"),
                 topic: text("topic"),
                 queue_kind: text("queue-type"),
                 ack_every: match found.try_get_one::<u64>("ack-every") {

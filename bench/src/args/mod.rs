@@ -43,6 +43,20 @@ pub struct Compare {
     pub json: Option<PathBuf>,
 }
 
+/// What `listeners` measures.
+pub struct Listeners {
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
+/// What `send` measures.
+pub struct SendArgs {
+    pub quick: bool,
+    pub dir: PathBuf,
+    pub json: Option<PathBuf>,
+}
+
 /// What `report` shows.
 pub struct Report {
     pub files: Vec<PathBuf>,
@@ -118,6 +132,20 @@ pub fn command() -> Command {
                         .value_parser(["kafka", "rabbitmq", "nats"]),
                 )
                 .arg(quick().help("Three short rounds"))
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("listeners")
+                .about("The broker with one Kafka port beside itself with a port for each core, in turns")
+                .arg(quick())
+                .arg(dir())
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("send")
+                .about("Ways to send bytes from memory, from a cold file and from the page cache")
+                .arg(quick())
                 .arg(dir())
                 .arg(json()),
         )
@@ -270,6 +298,26 @@ impl From<&ArgMatches> for Compare {
     fn from(found: &ArgMatches) -> Compare {
         Compare {
             peer: found.get_one::<String>("peer").cloned().unwrap_or_default(),
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Listeners {
+    fn from(found: &ArgMatches) -> Listeners {
+        Listeners {
+            quick: found.get_flag("quick"),
+            dir: path_of(found, "dir").unwrap_or_default(),
+            json: path_of(found, "json"),
+        }
+    }
+}
+
+impl From<&ArgMatches> for SendArgs {
+    fn from(found: &ArgMatches) -> SendArgs {
+        SendArgs {
             quick: found.get_flag("quick"),
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),

@@ -6,7 +6,7 @@
 
 pub mod peer;
 pub mod process;
-mod statistics;
+pub mod statistics;
 
 use std::time::Duration;
 
@@ -91,6 +91,7 @@ fn works(peer: &str, seconds: u64) -> Vec<Work> {
         seconds,
         warm_up: Duration::from_millis(500),
         rate: None,
+        follow_leaders: false,
         topic: None,
         queue_kind: None,
         ack_every,

@@ -78,6 +78,7 @@ fn rows(seconds: u64) -> Vec<Row> {
             seconds,
             warm_up: Duration::from_millis(300),
             rate: None,
+            follow_leaders: false,
             topic: None,
             queue_kind: None,
             ack_every: 1,

@@ -46,7 +46,8 @@ fn line(latencies: &Latencies) -> String {
 }
 
 fn loop_of(load: &Load) -> String {
-    let closed = format!("{} connections, {} in flight each", load.connections, load.in_flight);
+    let where_to = if load.follow_leaders { " to leaders" } else { "" };
+    let closed = format!("{} connections{where_to}, {} in flight each", load.connections, load.in_flight);
     match load.rate {
         Some(rate) => format!("open loop, {rate} requests/s over {closed}"),
         None => format!("closed loop, {closed}"),
@@ -77,6 +78,7 @@ pub fn json(load: &Load, work: &str, tally: &Tally) -> Value {
         "record_bytes": load.record_bytes,
         "partitions": load.partitions,
         "rate": load.rate,
+        "follow_leaders": load.follow_leaders,
         "seconds": seconds,
         "records": tally.records,
         "answers": tally.response.count() - tally.unsent,

@@ -66,6 +66,8 @@ pub struct Load {
     pub warm_up: Duration,
     /// Requests per second over all connections, or none: as fast as the answers come.
     pub rate: Option<u64>,
+    /// Connect to the leader of each partition, as Metadata names it, instead of to the target (Kafka).
+    pub follow_leaders: bool,
     /// A topic that is there already.
     pub topic: Option<String>,
     /// `x-queue-type` of the queues made.
@@ -78,6 +80,14 @@ impl Load {
     pub(super) fn run(&self) -> Run {
         let time = Duration::from_secs(self.seconds);
         Run { begin: Instant::now() + LEAD, warm_up: self.warm_up, time }
+    }
+
+    /// The partition of connection `number` (Kafka). Where there are enough connections, two in a row share one: a
+    /// server that deals connections out to two cores then gets each partition's requests on both, whichever core the
+    /// first connection falls to.
+    fn partition(&self, number: u64) -> u64 {
+        let sharing = if self.connections >= 2 * self.partitions { 2 } else { 1 };
+        number / sharing % self.partitions
     }
 
     /// The plan of lane `number`: begun one after the other, so that they do not all send at the same moments.
@@ -146,6 +156,8 @@ enum Made {
 /// A broker with something to load.
 pub struct Place {
     made: Made,
+    /// By partition; none where leaders are not followed.
+    leaders: Vec<String>,
     /// What each partition, queue or stream holds: Kafka offsets, or messages.
     filled: Vec<u64>,
 }
@@ -158,11 +170,30 @@ impl Place {
 
     /// The same with settings of the topic (Kafka).
     pub fn prepare_with(load: &Load, settings: &[(&str, &str)]) -> Result<Place, Failure> {
+        if load.follow_leaders && load.protocol != Protocol::Kafka {
+            return Err(Failure::Usage("only Kafka's protocol tells who leads what".to_owned()));
+        }
+        if load.follow_leaders && load.connections < load.partitions {
+            let reason = "a connection that goes round partitions cannot follow their leaders";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+        let mut leaders = Vec::new();
         let made = match (load.protocol, &load.topic) {
-            (_, Some(name)) => Made::Found(name.clone()),
+            (_, Some(name)) => {
+                if load.follow_leaders {
+                    let mut connection = wire::kafka::Connection::open(&load.target)?;
+                    leaders = wire::leaders::leaders(&mut connection, name, load.partitions)?;
+                }
+                Made::Found(name.clone())
+            }
             (Protocol::Kafka, None) => {
                 let mut topic = wire::kafka::Topic::create_with(&load.target, load.partitions, settings)?;
-                topic.settle(load.partitions, load.batch().bytes())?;
+                if load.follow_leaders {
+                    leaders = topic.leaders(load.partitions)?;
+                    topic.settle_at(&leaders, load.batch().bytes())?;
+                } else {
+                    topic.settle(load.partitions, load.batch().bytes())?;
+                }
                 Made::Topic(topic)
             }
             (Protocol::Amqp, None) => {
@@ -173,7 +204,7 @@ impl Place {
                 Made::Streams(wire::nats::Streams::create(&load.target, load.partitions)?)
             }
         };
-        Ok(Place { made, filled: vec![0; load.partitions as usize] })
+        Ok(Place { made, leaders, filled: vec![0; load.partitions as usize] })
     }
 
     /// Leaves what was made where it is: its server is gone or about to go.
@@ -185,6 +216,11 @@ impl Place {
     /// The name of its topic, or of its first queue or stream.
     pub fn topic(&self) -> &str {
         self.name(0)
+    }
+
+    /// Where the requests for this partition go.
+    fn target<'a>(&'a self, load: &'a Load, partition: u64) -> &'a str {
+        self.leaders.get(partition as usize).unwrap_or(&load.target)
     }
 
     fn name(&self, number: u64) -> &str {
@@ -317,8 +353,8 @@ impl Place {
         match load.protocol {
             Protocol::Kafka => {
                 let batch = load.batch();
-                let partition = (number % load.partitions) as i32;
-                let frame = wire::kafka::produce(name, partition, batch.bytes());
+                let partition = load.partition(number);
+                let frame = wire::kafka::produce(name, partition as i32, batch.bytes());
                 let records = u64::from(batch.header().records_count.get().unsigned_abs());
                 let at = wire::kafka::partition_at(&frame, batch.bytes().len());
                 let turn = Turn { first: number, step: load.connections, partitions: load.partitions };
@@ -329,8 +365,9 @@ impl Place {
                     });
                 });
                 let window = ready(&frame, (records, batch.bytes().len() as u64), patch);
-                let stream = wire::kafka::Connection::open(&load.target)?.into_stream();
-                Lane::new(stream, &load.target, Box::new(kafka::Producer::new(window, name)), &[])
+                let target = self.target(load, partition);
+                let stream = wire::kafka::Connection::open(target)?.into_stream();
+                Lane::new(stream, target, Box::new(kafka::Producer::new(window, name)), &[])
             }
             Protocol::Amqp => {
                 let mut connection = wire::amqp::Connection::open(&load.target)?;
@@ -365,31 +402,36 @@ impl Place {
         let name = self.name(number);
         // What others put there is not known, and so only its lengths and order are checked.
         let body = (!matches!(self.made, Made::Found(_))).then(|| load.payload());
-        let filled = self.filled.get((number % load.partitions) as usize).copied().filter(|count| *count > 0);
+        let filled = |partition: u64| {
+            let count = self.filled.get(partition as usize).copied();
+            count.filter(|count| *count > 0)
+        };
         match load.protocol {
             Protocol::Kafka => {
-                let records = load.records_per_batch();
+                let (records, partition) = (load.records_per_batch(), load.partition(number));
                 // A new topic took one batch when it was tried; what is planned comes behind it.
                 let from = if planned.is_some() { records as i64 } else { 0 };
                 let reading = kafka::Reading {
                     topic: name.to_owned(),
-                    partition: (number % load.partitions) as i32,
+                    partition: partition as i32,
                     from,
                     fetch_bytes: FETCH_BYTES,
-                    again_at: filled.map(|end| end as i64),
+                    again_at: filled(partition).map(|end| end as i64),
                     planned: planned.map(|(plan, requests)| kafka::Planned {
                         plan,
                         records_per_request: records,
                         requests,
                     }),
                 };
-                let stream = wire::kafka::Connection::open(&load.target)?.into_stream();
-                Lane::new(stream, &load.target, Box::new(kafka::Consumer::new(reading)), &[])
+                let target = self.target(load, partition);
+                let stream = wire::kafka::Connection::open(target)?.into_stream();
+                Lane::new(stream, target, Box::new(kafka::Consumer::new(reading)), &[])
             }
             Protocol::Amqp => {
                 let mut connection = wire::amqp::Connection::open(&load.target)?;
                 connection.consume(name, load.in_flight.min(PREFETCH_MAX) as u16)?;
                 let (stream, received) = connection.into_parts();
+                let filled = filled(number % load.partitions);
                 // What several consumers of a queue get depends on the others, so none can know its end.
                 let alone = load.connections <= load.partitions;
                 let reading = amqp::Reading {
@@ -411,7 +453,12 @@ impl Place {
                 );
                 connection.call(&format!("CONSUMER.CREATE.{name}"), &config)?;
                 let (stream, received) = connection.into_parts();
-                Lane::new(stream, &load.target, Box::new(nats::Consumer::new(filled, body)), &received)
+                Lane::new(
+                    stream,
+                    &load.target,
+                    Box::new(nats::Consumer::new(filled(number % load.partitions), body)),
+                    &received,
+                )
             }
         }
     }

@@ -4,8 +4,6 @@
 //! setting says; one that outlives its target.
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use super::findings::Memory;
@@ -35,7 +33,7 @@ impl Server {
             1 => place.answering_list(),
             _ => place.both_list(),
         });
-        let start = || Broker::start_on(setting.dir, list.as_deref(), setting.interrupt);
+        let start = || Broker::start_with(&[], setting.dir, list.as_deref(), setting.interrupt);
         Ok(Server(Kind::Own { broker: setting.on_any(start)?, cores }))
     }
 
@@ -89,11 +87,10 @@ impl Server {
         Some(Memory { resident_bytes, limit_bytes: MEMORY_BYTES * cores })
     }
 
-    /// One number of ours, as its admin page shows it; 0 where it does not.
+    /// One number of ours, as its admin page shows it; 0 of others.
     pub fn metric(&self, name: &str) -> Result<f64, Failure> {
         let Kind::Own { broker, .. } = &self.0 else { return Ok(0.0) };
-        let page = page(broker.admin()).map_err(Failure::network("read metrics from", broker.admin()))?;
-        Ok(number_of(&page, name))
+        broker.metric(name)
     }
 
     /// The reason for a failure, with a peer's last words.
@@ -102,31 +99,5 @@ impl Server {
             Kind::Peer(peer) => peer.borrow_mut().explain(failure),
             _ => failure,
         }
-    }
-}
-
-fn page(target: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(target)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page)?;
-    Ok(page)
-}
-
-fn number_of(page: &str, name: &str) -> f64 {
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_found_by_its_whole_name() {
-        let page = "# HELP a_total x\na_total_more 1\na_total{from=\"x\"} 2\na_total 3.5\n";
-        assert_eq!((number_of(page, "a_total"), number_of(page, "a_total{from=\"x\"}")), (3.5, 2.0));
-        assert_eq!(number_of(page, "a"), 0.0);
     }
 }

@@ -8,10 +8,11 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::leaders::leaders;
 use crate::failure::Failure;
 
 /// How long a broker may take to accept a connection, and to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// No answer to what is asked here is longer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// No answer to a fetch is longer, whatever was asked for.
@@ -141,17 +142,22 @@ pub fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStr
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    #[cfg(test)]
+    pub fn new(bytes: &'a [u8]) -> Fields<'a> {
+        Fields(bytes)
+    }
+
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (front, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*front)
     }
 
-    fn i16(&mut self) -> Option<i16> {
+    pub fn i16(&mut self) -> Option<i16> {
         self.array().map(i16::from_be_bytes)
     }
 
-    fn i32(&mut self) -> Option<i32> {
+    pub fn i32(&mut self) -> Option<i32> {
         self.array().map(i32::from_be_bytes)
     }
 
@@ -159,7 +165,7 @@ impl<'a> Fields<'a> {
         self.array().map(i64::from_be_bytes)
     }
 
-    fn string(&mut self) -> Option<&'a [u8]> {
+    pub fn string(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.i16()?.max(0)).ok()?;
         let (front, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -277,22 +283,39 @@ impl Topic {
         &self.name
     }
 
+    /// Who leads each of its partitions.
+    pub fn leaders(&mut self, partitions_count: u64) -> Result<Vec<String>, Failure> {
+        leaders(&mut self.connection, &self.name, partitions_count)
+    }
+
     /// Produces `batch` to each partition until all take it: a new topic may lack a leader for a moment.
     pub fn settle(&mut self, partitions_count: u64, batch: &[u8]) -> Result<(), Failure> {
-        let since = Instant::now();
         for partition in 0..partitions_count as i32 {
-            let produce = produce(&self.name, partition, batch);
-            loop {
-                match self.connection.exchange(&produce, 0)?.produced() {
-                    Some((0, _)) => break,
-                    Some((error, _)) if SETTLING.contains(&error) && since.elapsed() < PATIENCE => {
-                        std::thread::sleep(Duration::from_millis(50));
-                    }
-                    found => return Err(refused(&self.name, found.map(|(error, _)| error))),
-                }
-            }
+            settle(&mut self.connection, &self.name, partition, batch)?;
         }
         Ok(())
+    }
+
+    /// The same, each partition at its leader.
+    pub fn settle_at(&mut self, leaders: &[String], batch: &[u8]) -> Result<(), Failure> {
+        for (partition, leader) in (0..).zip(leaders) {
+            settle(&mut Connection::open(leader)?, &self.name, partition, batch)?;
+        }
+        Ok(())
+    }
+}
+
+fn settle(connection: &mut Connection, topic: &str, partition: i32, batch: &[u8]) -> Result<(), Failure> {
+    let since = Instant::now();
+    let produce = produce(topic, partition, batch);
+    loop {
+        match connection.exchange(&produce, 0)?.produced() {
+            Some((0, _)) => return Ok(()),
+            Some((error, _)) if SETTLING.contains(&error) && since.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            found => return Err(refused(topic, found.map(|(error, _)| error))),
+        }
     }
 }
 
@@ -376,7 +399,8 @@ pub fn patch(frame: &mut [u8], correlation: i32) {
     }
 }
 
-fn request((key, version): (i16, i16), correlation: i32, body: &[u8]) -> Vec<u8> {
+/// A whole frame.
+pub fn request((key, version): (i16, i16), correlation: i32, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 4];
     frame.extend(key.to_be_bytes());
     frame.extend(version.to_be_bytes());
@@ -388,7 +412,8 @@ fn request((key, version): (i16, i16), correlation: i32, body: &[u8]) -> Vec<u8>
     frame
 }
 
-fn put_string(out: &mut Vec<u8>, text: &str) {
+/// A string as the older versions have it: its length, then its bytes.
+pub fn put_string(out: &mut Vec<u8>, text: &str) {
     out.extend((text.len() as i16).to_be_bytes());
     out.extend(text.as_bytes());
 }

@@ -5,4 +5,5 @@
 
 pub mod amqp;
 pub mod kafka;
+pub mod leaders;
 pub mod nats;

@@ -10,6 +10,7 @@ use crate::broker::catalog::Catalog;
 use crate::broker::command::{Command, Event, Request, SessionId};
 use crate::broker::context::{Context, Output, Random};
 use crate::broker::metrics::CoreStatus;
+use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 
 struct Peer {
@@ -77,10 +78,8 @@ fn get(path: &str) -> String {
 fn settings() -> Settings {
     Settings {
         cluster_id: "cluster".to_string(),
-        node_id: 1,
+        nodes: Nodes::new(1, "127.0.0.1".to_string(), vec![19092]),
         cores: 2,
-        advertised_host: "127.0.0.1".to_string(),
-        advertised_port: 19092,
         auto_create_topics: true,
         default_partitions: 4,
         message_bytes_max: 1_048_588,

@@ -21,6 +21,7 @@ use crate::broker::command::{
     AppendError, Appended, CatalogReply, Command, Delivery, Event, Outcome, QueueCounts, Request, SessionId,
 };
 use crate::broker::context::{Context, Output, Random};
+use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 
 const ME: SessionId = SessionId { core: 0, slot: 1, generation: 1 };
@@ -54,10 +55,8 @@ impl Client {
     fn from(address: &str) -> Client {
         let settings = Settings {
             cluster_id: "cluster".into(),
-            node_id: 0,
+            nodes: Nodes::new(0, "localhost".to_string(), vec![9092]),
             cores: 1,
-            advertised_host: "localhost".into(),
-            advertised_port: 9092,
             auto_create_topics: true,
             default_partitions: 4,
             message_bytes_max: 1 << 20,

@@ -24,6 +24,7 @@ pub struct Metrics {
     pub connections: BTreeMap<&'static str, Connections>,
     /// By [`CommandClass`].
     pub commands: [u64; CommandClass::ALL.len()],
+    pub letters: Letters,
     pub appended: Appended,
     pub journal: Journal,
     pub settled_bytes: u64,
@@ -54,6 +55,18 @@ pub struct Connections {
     /// `closed <= accepted`; the difference is open.
     pub accepted: u64,
     pub closed: u64,
+}
+
+/// What this core wrote to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Letters {
+    /// Commands for what another core owns, and what came of such.
+    pub requests: u64,
+    pub answers: u64,
+    /// What a broker tells the brokers of other cores.
+    pub notices: u64,
+    /// Connections dealt out.
+    pub connections: u64,
 }
 
 /// What producers sent and the log took.
@@ -238,6 +251,22 @@ pub static FAMILIES: &[Family] = &[
         source: Source::Labelled {
             label: "class",
             values: |of| CommandClass::ALL.iter().zip(of.commands).map(|((_, name), n)| (*name, n)).collect(),
+        },
+    },
+    Family {
+        name: "ringmain_mail_letters_total",
+        help: "Letters from one core to another, by what they hold.",
+        kind: Kind::Counter,
+        source: Source::Labelled {
+            label: "kind",
+            values: |of| {
+                vec![
+                    ("request", of.letters.requests),
+                    ("answer", of.letters.answers),
+                    ("notice", of.letters.notices),
+                    ("connection", of.letters.connections),
+                ]
+            },
         },
     },
     number("ringmain_appended_batches_total", "Record batches appended.", Kind::Counter, |of| {

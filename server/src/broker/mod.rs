@@ -19,6 +19,7 @@ mod coordination;
 pub mod groups;
 mod logs;
 pub mod metrics;
+pub mod nodes;
 pub mod queue;
 mod queues;
 mod retention;

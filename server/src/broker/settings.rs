@@ -1,15 +1,15 @@
 //! The numbers and names that sessions and the broker act on, fixed at start. No file below reads the config.
 
+use super::nodes::Nodes;
+
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Text form of the cluster id, as clients show it.
     pub cluster_id: String,
-    pub node_id: i32,
     pub cores: u16,
-    /// Host and port that Kafka clients are told to connect to.
-    pub advertised_host: String,
-    pub advertised_port: u16,
+    /// Who Kafka clients are told to connect to.
+    pub nodes: Nodes,
     /// Whether a topic comes into being when it is first asked for.
     pub auto_create_topics: bool,
     pub default_partitions: u32,

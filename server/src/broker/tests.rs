@@ -11,6 +11,7 @@ use ringmain_engine::types::{LogId, Now};
 
 use super::catalog::{CATALOG_LOG, CatalogRequest, shard_of};
 use super::command::{Command, Consumer, Event, Request, SessionId, Start};
+use super::nodes::Nodes;
 use super::settings::Settings;
 use super::{Broker, Outcome, replay_catalog};
 
@@ -42,10 +43,8 @@ struct Rig {
 fn settings() -> Settings {
     Settings {
         cluster_id: "cluster".into(),
-        node_id: 1,
+        nodes: Nodes::new(1, "localhost".to_string(), vec![9092]),
         cores: 1,
-        advertised_host: "localhost".into(),
-        advertised_port: 9092,
         auto_create_topics: true,
         default_partitions: 1,
         message_bytes_max: 1 << 20,

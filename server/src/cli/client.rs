@@ -16,7 +16,9 @@ use crate::broker::compression::CompressionError;
 use crate::kafka::wire::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
-use crate::kafka::wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic};
+use crate::kafka::wire::metadata::{
+    MetadataBroker, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
+};
 use crate::kafka::wire::{Reader, RequestHeader, WireError, Writer, frame};
 
 /// Where a server is looked for unless told otherwise.
@@ -211,6 +213,16 @@ impl Client {
     /// All topics.
     pub fn topics(&mut self) -> Result<Vec<MetadataTopic>, ClientError> {
         Ok(self.metadata(MetadataRequest::default())?.topics)
+    }
+
+    /// HOST:PORT of every broker.
+    pub fn brokers(&mut self) -> Result<Vec<String>, ClientError> {
+        let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+        let address = |broker: MetadataBroker| match broker.host.contains(':') {
+            true => format!("[{}]:{}", broker.host, broker.port),
+            false => format!("{}:{}", broker.host, broker.port),
+        };
+        Ok(self.metadata(request)?.brokers.into_iter().map(address).collect())
     }
 
     /// One topic, with partitions that have a leader; with `create` it comes into being if the server likes.

@@ -106,9 +106,12 @@ fn kernel(config: &Config) -> Finding {
     }
 }
 
+fn allowed_processors() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
+}
+
 fn cores(config: &Config) -> Finding {
-    let allowed: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    let allowed = allowed_processors();
     match config.cores_of(&allowed) {
         Ok(cores) => {
             Finding::good(format!("{} of {} allowed processors are used", cores.len(), allowed.len()))
@@ -266,7 +269,15 @@ fn in_use(data: &Path) -> Finding {
 }
 
 fn listeners(config: &Config) -> Vec<Finding> {
-    let wanted = [("kafka", config.kafka), ("amqp", config.amqp), ("admin", config.admin)];
+    let count = config.cores_of(&allowed_processors()).map_or(1, |cores| cores.len() as u16);
+    let kafka = match config.kafka_addresses(count) {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            return vec![Finding::problem(error.to_string(), "choose a lower number, or fewer --cores")];
+        }
+    };
+    let kafka = kafka.into_iter().map(|address| ("kafka", address));
+    let wanted = kafka.chain([("amqp", config.amqp), ("admin", config.admin)]);
     let found = wanted.map(|(name, address)| match TcpListener::bind(address) {
         Ok(_) => Finding::good(format!("{name} can listen on {address}")),
         Err(error) => Finding::problem(
@@ -274,12 +285,28 @@ fn listeners(config: &Config) -> Vec<Finding> {
             format!("stop what listens there, or set --{name} to another address"),
         ),
     });
-    found.into()
+    found.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::sources::{Flags, Values};
+
+    #[test]
+    fn every_core_that_listens_is_looked_at() {
+        let config = |node_id: &str| {
+            let flag = |name, text: &str| (name, text.to_string());
+            let free = ["kafka", "amqp", "admin"].map(|name| flag(name, "127.0.0.1:0"));
+            let more = [flag("core_listeners", "true"), flag("cores", "all"), flag("node_id", node_id)];
+            let values = free.into_iter().chain(more).collect();
+            Config::from_values(&Values::gather(&Flags { file: None, values }, []).unwrap()).unwrap()
+        };
+        let found = listeners(&config("1"));
+        assert_eq!(found.len(), allowed_processors().len() + 2);
+        let found = listeners(&config("2147483647"));
+        assert_eq!(found.len(), if allowed_processors().len() > 1 { 1 } else { 3 });
+    }
 
     #[test]
     fn memory_is_no_place_for_data_and_the_nearest_mount_counts() {

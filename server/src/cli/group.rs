@@ -7,7 +7,7 @@ use std::io::Write;
 use super::client::{Client, ClientError, Kind, LATEST, accepted};
 use crate::kafka::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::kafka::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
-use crate::kafka::wire::list_groups::{ListGroupsRequest, ListGroupsResponse};
+use crate::kafka::wire::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use crate::kafka::wire::offset_fetch::{FetchGroup, FetchedTopic, OffsetFetchRequest, OffsetFetchResponse};
 
 const OFFSET_FETCH: Kind = Kind { key: 9, version: 7 };
@@ -31,22 +31,36 @@ pub enum GroupCommand {
 pub fn run(command: GroupCommand, bootstrap: &str, out: &mut impl Write) -> Result<(), ClientError> {
     let mut client = Client::connect(bootstrap)?;
     match command {
-        GroupCommand::List => list(&mut client, out),
+        GroupCommand::List => list(client, out),
         GroupCommand::Describe { name } => describe(&mut client, &name, out),
         GroupCommand::Delete { name } => delete(&mut client, name),
     }
 }
 
-fn list(client: &mut Client, out: &mut impl Write) -> Result<(), ClientError> {
-    let request = ListGroupsRequest::default();
-    let encode = |writer: &mut _, version| request.encode(writer, version);
-    let mut response = client.ask(LIST, encode, ListGroupsResponse::decode)?;
-    accepted("groups", response.error_code, None)?;
-    response.groups.sort_unstable_by(|left, right| left.group_id.cmp(&right.group_id));
-    for group in response.groups {
+/// Each broker knows the groups that it coordinates.
+fn list(mut client: Client, out: &mut impl Write) -> Result<(), ClientError> {
+    let brokers = client.brokers()?;
+    let mut groups = Vec::new();
+    if brokers.len() < 2 {
+        groups = groups_of(&mut client)?;
+    } else {
+        for address in brokers {
+            groups.extend(groups_of(&mut Client::connect(&address)?)?);
+        }
+    }
+    groups.sort_unstable_by(|left, right| left.group_id.cmp(&right.group_id));
+    for group in groups {
         writeln!(out, "{} {}", group.group_id, group.group_state).map_err(ClientError::Local)?;
     }
     Ok(())
+}
+
+fn groups_of(client: &mut Client) -> Result<Vec<ListedGroup>, ClientError> {
+    let request = ListGroupsRequest::default();
+    let encode = |writer: &mut _, version| request.encode(writer, version);
+    let response = client.ask(LIST, encode, ListGroupsResponse::decode)?;
+    accepted("groups", response.error_code, None)?;
+    Ok(response.groups)
 }
 
 fn describe(client: &mut Client, name: &str, out: &mut impl Write) -> Result<(), ClientError> {

@@ -85,9 +85,18 @@ pub static OPTIONS: &[Opt] = &[
         name: "advertise",
         unit: "host or host:port",
         default: "",
-        meaning: "What Kafka clients are told to connect to. Not set: the address of `kafka`.",
+        meaning: "What Kafka clients are told to connect to; with `core_listeners` a port is the first core's. Not set: the address of `kafka`.",
         flag: Some(("advertise", "HOST")),
         field: Field::Text(|config| &mut config.advertise),
+    },
+    Opt {
+        name: "core_listeners",
+        unit: "true or false",
+        default: "false",
+        meaning: "Let each core listen for Kafka clients on a port of its own, counted up from that of `kafka`, and tell \
+                  clients that each is a broker, counted up from `node_id`: they then ask the core that owns a partition.",
+        flag: None,
+        field: Field::Switch(|config| &mut config.core_listeners),
     },
     Opt {
         name: "allow_unauthenticated_remote",
@@ -125,7 +134,7 @@ pub static OPTIONS: &[Opt] = &[
         name: "connections_max",
         unit: "connections",
         default: "10000",
-        meaning: "Connections of all listeners together; further ones are closed at once.",
+        meaning: "Connections of all listeners together, an equal share for each core; further ones are closed at once.",
         flag: None,
         field: Field::U32(|config| &mut config.connections_max, 1, 1_000_000),
     },

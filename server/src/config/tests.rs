@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::options::{OPTIONS, nearest};
 use super::*;
+use crate::broker::nodes::Node;
 
 fn values(
     flags: &[(&'static str, &str)],
@@ -36,8 +37,9 @@ fn defaults_are_valid_and_within_their_ranges() {
     assert_eq!(config.kafka.to_string(), "127.0.0.1:9092");
     assert_eq!((config.default_partitions, config.message_bytes_max), (4, 1_048_588));
     assert_eq!((config.journal_file_bytes, config.request_bytes_max), (64 << 20, 100 << 20));
-    let settings = settings(&config, "c".into(), 2, 19092);
-    assert_eq!((settings.advertised_host.as_str(), settings.advertised_port), ("127.0.0.1", 19092));
+    let settings = settings(&config, "c".into(), 2, &[19092]);
+    let only = Node { id: 1, host: "127.0.0.1", port: 19092 };
+    assert_eq!(settings.nodes.all().collect::<Vec<_>>(), [only]);
 }
 
 #[test]
@@ -133,11 +135,48 @@ fn what_is_advertised() {
         ("::1", "::1", 19092),
         ("[::1]:29092", "::1", 29092),
     ] {
-        let settings = settings(&config(&[("advertise", text)], &[], None).unwrap(), String::new(), 1, 19092);
-        assert_eq!((settings.advertised_host.as_str(), settings.advertised_port), (host, port));
+        let config = config(&[("advertise", text)], &[], None).unwrap();
+        let settings = settings(&config, String::new(), 2, &[19092]);
+        assert_eq!(settings.nodes.all().collect::<Vec<_>>(), [Node { id: 1, host, port }]);
     }
     for text in ["broker:port", "kafka://broker", ":9092", "a b"] {
         assert!(config(&[("advertise", text)], &[], None).unwrap_err().contains("HOST:PORT"), "{text}");
+    }
+}
+
+#[test]
+fn each_core_has_an_address_of_its_own() {
+    let of = |kafka: &str, more: &str| {
+        let file = format!("kafka = \"{kafka}\"\n{more}");
+        config(&[], &[("RINGMAIN_CORE_LISTENERS", "true")], Some(&file)).unwrap()
+    };
+    let addresses = |config: &Config| -> Vec<String> {
+        config.kafka_addresses(3).unwrap().iter().map(SocketAddr::to_string).collect()
+    };
+    assert_eq!(addresses(&of("127.0.0.1:9092", "")), ["127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"]);
+    assert_eq!(addresses(&of("[::1]:0", "")), ["[::1]:0"; 3]);
+    assert_eq!(config(&[], &[], None).unwrap().kafka_addresses(3).unwrap().len(), 1);
+
+    let nodes = |config: &Config| -> Vec<(i32, String, u16)> {
+        let nodes = settings(config, String::new(), 3, &[701, 55, 9]).nodes;
+        nodes.all().map(|node| (node.id, node.host.to_string(), node.port)).collect()
+    };
+    let expected = |host: &str, ids: [i32; 3], ports: [u16; 3]| -> Vec<(i32, String, u16)> {
+        ids.into_iter().zip(ports).map(|(id, port)| (id, host.to_string(), port)).collect()
+    };
+    let found = nodes(&of("127.0.0.1:0", "node_id = 4\nadvertise = \"host\""));
+    assert_eq!(found, expected("host", [4, 5, 6], [701, 55, 9]));
+    let found = nodes(&of("127.0.0.1:0", "advertise = \"host:29092\""));
+    assert_eq!(found, expected("host", [1, 2, 3], [29092, 29093, 29094]));
+
+    assert!(of("127.0.0.1:65533", "node_id = 2147483645").kafka_addresses(3).is_ok());
+    for (kafka, more, name) in [
+        ("127.0.0.1:65534", "", "`kafka` is 65534"),
+        ("127.0.0.1:0", "advertise = \"host:65534\"", "`advertise` is 65534"),
+        ("127.0.0.1:0", "node_id = 2147483646", "`node_id` is 2147483646"),
+    ] {
+        let error = of(kafka, more).kafka_addresses(3).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("3 cores"), "{error}");
     }
 }
 

@@ -69,7 +69,7 @@ impl Drain {
 impl Core {
     pub(super) fn begin_drain(&mut self, now: Now) {
         if !self.drain.has_begun() {
-            self.listeners_closed();
+            self.listeners.close();
             self.drain.phase = Phase::Finishing { until_us: now.monotonic_us + FINISH_WITHIN_US };
         }
     }
@@ -113,12 +113,6 @@ impl Core {
                 self.drain.phase = Phase::Finished;
             }
             _ => {}
-        }
-    }
-
-    fn listeners_closed(&mut self) {
-        if let Some(listeners) = &mut self.listeners {
-            listeners.sockets.clear();
         }
     }
 }

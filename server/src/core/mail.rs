@@ -14,6 +14,7 @@ use ringmain_engine::io::{Descriptor, Op};
 use super::connection::Protocol;
 use crate::broker::Notice;
 use crate::broker::command::{Answer, Request};
+use crate::broker::metrics::Letters;
 
 /// Letters one mailbox holds.
 const MAILBOX_LETTERS: usize = 1024;
@@ -51,6 +52,7 @@ pub struct Post {
     /// The receiver to look into first, so that none waits for ever behind a busy one.
     next: usize,
     waiting: Vec<VecDeque<Mail>>,
+    letters: Letters,
     /// By core; one's own is announced, the others' are looked at.
     parkings: Vec<Parking>,
     drivers: Drivers,
@@ -67,6 +69,7 @@ pub fn posts(cores: u16) -> Vec<Post> {
             receivers: Vec::new(),
             next: 0,
             waiting: (0..cores).map(|_| VecDeque::new()).collect(),
+            letters: Letters::default(),
             parkings: parkings.clone(),
             drivers: drivers.clone(),
         })
@@ -91,7 +94,19 @@ impl Post {
     /// Puts a letter into the way to another core.
     pub fn send(&mut self, to: u16, mail: Mail) {
         assert!(to != self.core, "a core does not write to itself");
+        match &mail {
+            Mail::Request(_) => self.letters.requests += 1,
+            Mail::Answer(_) => self.letters.answers += 1,
+            Mail::Notice(_) => self.letters.notices += 1,
+            Mail::Connection { .. } => self.letters.connections += 1,
+            Mail::Drain | Mail::Drained | Mail::Stop => {}
+        }
         self.waiting[usize::from(to)].push_back(mail);
+    }
+
+    /// What was sent so far.
+    pub fn letters(&self) -> Letters {
+        self.letters
     }
 
     /// Takes the next letter from any core, from each in turn.
@@ -153,6 +168,22 @@ impl Post {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::command::{Command, SessionId};
+
+    #[test]
+    fn letters_are_counted_by_what_they_hold_where_they_are_written() {
+        let mut posts = posts(2);
+        let (from, to) = (posts[0].core, 1);
+        let session = SessionId { core: from, slot: 0, generation: 0 };
+        for ticket in 0..3 {
+            let command = Command::Status { core: to };
+            posts[0].send(to, Mail::Request(Request { from: session, ticket, command }));
+        }
+        posts[0].send(to, Mail::Notice(Notice::SessionGone(session)));
+        posts[0].send(to, Mail::Drain);
+        assert_eq!(posts[0].letters(), Letters { requests: 3, notices: 1, ..Letters::default() });
+        assert_eq!(posts[1].letters(), Letters::default());
+    }
 
     #[test]
     fn a_core_that_writes_much_does_not_hide_what_another_writes() {

@@ -8,20 +8,20 @@
 mod connection;
 mod connections;
 mod drain;
+mod listeners;
 mod mail;
 mod run;
 pub mod start;
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
-use ringmain_engine::io::{Completion, Descriptor, Done, Op, Token};
+use ringmain_engine::io::{Completion, Done, Op, Token};
 use ringmain_engine::shard::TOKEN_SPACE as SHARD;
 use ringmain_engine::types::Now;
 
-use connection::Protocol;
 use connections::Connections;
 use drain::Drain;
+use listeners::Listeners;
 use mail::{Mail, Post};
 
 use crate::amqp::dead_letters::DeadLetters;
@@ -37,17 +37,8 @@ const SIGNAL: u16 = 4;
 /// Wakes and shutdowns: nothing is done about their completions.
 const PLAIN: u16 = 5;
 
-/// A refused accept (too many open files) is tried again after so long.
-const ACCEPT_AGAIN_US: u64 = 100_000;
 /// Letters taken from other cores in one turn.
 const LETTERS_PER_TURN: usize = 1024;
-
-/// What accepts connections: on the first core only.
-pub struct Listeners {
-    pub sockets: Vec<(Descriptor, Protocol)>,
-    /// Readable when a signal came.
-    pub signals: Descriptor,
-}
 
 /// One core.
 pub struct Core {
@@ -58,10 +49,7 @@ pub struct Core {
     agent: DeadLetters,
     agent_output: Output,
     post: Post,
-    listeners: Option<Listeners>,
-    next_core: u16,
-    /// Listeners whose accept was refused, and when to try again.
-    accept_again: Vec<(u64, u64)>,
+    listeners: Listeners,
     drain: Drain,
     random: Random,
     requests: VecDeque<Request>,
@@ -74,13 +62,7 @@ pub struct Core {
 
 impl Core {
     /// A core around its part of the broker.
-    pub fn new(
-        broker: Broker,
-        post: Post,
-        listeners: Option<Listeners>,
-        connections_max: u32,
-        seed: u64,
-    ) -> Core {
+    pub fn new(broker: Broker, post: Post, listeners: Listeners, connections_max: u32, seed: u64) -> Core {
         let (index, cores) = (broker.agent().core, broker.settings().cores);
         Core {
             index,
@@ -91,8 +73,6 @@ impl Core {
             agent_output: Output::default(),
             post,
             listeners,
-            next_core: 0,
-            accept_again: Vec::new(),
             drain: Drain::default(),
             random: Random(seed),
             requests: VecDeque::new(),
@@ -105,11 +85,7 @@ impl Core {
 
     /// The first operations: accepts, and the wait for a signal.
     pub fn begin(&mut self) {
-        let count = self.listeners.as_ref().map_or(0, |listeners| listeners.sockets.len() as u64);
-        for index in 0..count {
-            self.accept(index);
-        }
-        self.wait_for_signal();
+        self.listen();
     }
 
     /// One turn: everything that happened, then everything we want.
@@ -130,7 +106,7 @@ impl Core {
             self.broker.next_deadline_us(),
             self.broker.next_seal_us(),
             self.agent_output.wake_at_us,
-            self.accept_again.iter().map(|(at, _)| *at).min(),
+            self.listeners.next_deadline_us(),
             self.drain.deadline_us(),
         ];
         deadlines.into_iter().flatten().min()
@@ -196,10 +172,7 @@ impl Core {
             self.agent_output.wake_at_us = None;
             self.with_agent(now, |agent, cx| agent.on_time(cx));
         }
-        while let Some(place) = self.accept_again.iter().position(|(at, _)| *at <= now.monotonic_us) {
-            let (_, index) = self.accept_again.swap_remove(place);
-            self.accept(index);
-        }
+        self.accept_again(now);
     }
 
     /// Carries requests and answers back and forth until nothing is left to do here.
@@ -252,8 +225,12 @@ impl Core {
         if core != self.index {
             return self.post.send(core, Mail::Request(request));
         }
-        if matches!(request.command, Command::Status { .. }) && self.index == 0 {
-            self.broker.metrics().resident_bytes = start::resident_bytes();
+        if matches!(request.command, Command::Status { .. }) {
+            let metrics = self.broker.metrics();
+            metrics.letters = self.post.letters();
+            if self.index == 0 {
+                metrics.resident_bytes = start::resident_bytes();
+            }
         }
         self.broker.handle(request, now);
     }
@@ -283,52 +260,6 @@ impl Core {
         };
         call(&mut self.agent, &mut cx);
         self.requests.extend(requests);
-    }
-
-    /// Waits for the next connection of a listener.
-    fn accept(&mut self, index: u64) {
-        let listener = self.listeners.as_ref().and_then(|listeners| listeners.sockets.get(index as usize));
-        if let Some((listener, _)) = listener {
-            self.wanted.push((Token { space: ACCEPT, index }, Op::Accept { listener: listener.clone() }));
-        }
-    }
-
-    fn accepted(&mut self, index: u64, accepted: Option<Done>, now: Now) {
-        let listener = self.listeners.as_ref().and_then(|listeners| listeners.sockets.get(index as usize));
-        let Some(protocol) = listener.map(|(_, protocol)| *protocol) else { return };
-        let Some(Done::Accepted(socket, peer)) = accepted else {
-            // Most likely too many open files; there is no use in trying again at once.
-            return self.accept_again.push((now.monotonic_us + ACCEPT_AGAIN_US, index));
-        };
-        let core = self.next_core;
-        self.next_core = (self.next_core + 1) % self.cores;
-        if core == self.index {
-            self.connections.adopt(socket, peer, protocol, self.broker.metrics());
-        } else {
-            self.post.send(core, Mail::Connection { socket, peer, protocol });
-        }
-        self.accept(index);
-    }
-
-    fn wait_for_signal(&mut self) {
-        if let Some(listeners) = &self.listeners {
-            let (socket, buffer) = (listeners.signals.clone(), BytesMut::with_capacity(16));
-            self.wanted.push((Token { space: SIGNAL, index: 0 }, Op::Receive { socket, buffer }));
-        }
-    }
-
-    fn signalled(&mut self, received: Option<Done>, now: Now) {
-        let Some(Done::Received(_)) = received else { return };
-        if self.drain.has_begun() {
-            run::log(self.index, "a second signal: leaving at once");
-            std::process::exit(1);
-        }
-        run::log(self.index, "stopping: finishing what is in flight");
-        for core in (0..self.cores).filter(|core| *core != self.index) {
-            self.post.send(core, Mail::Drain);
-        }
-        self.wait_for_signal();
-        self.begin_drain(now);
     }
 
     /// Everything wanted of the kernel, in one submission.

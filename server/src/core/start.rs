@@ -22,12 +22,13 @@ use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::connection::Protocol;
-use super::{Core, Listeners, mail, run};
+use super::listeners::{Listener, Listeners};
+use super::{Core, mail, run};
 use crate::broker::catalog::shard_of;
 use crate::broker::context::Random;
 use crate::broker::settings::Settings;
 use crate::broker::{Broker, StartError, replay_catalog};
-use crate::config::{self, Config, Io};
+use crate::config::{self, Config, ConfigError, Io};
 
 /// Why the server did not start.
 #[derive(Debug)]
@@ -62,10 +63,11 @@ pub fn serve(config: &Config) -> ExitCode {
     }
 }
 
-/// The listeners and where they really are.
+/// The listeners of each core and where they really are.
 struct Bound {
-    sockets: Vec<(Descriptor, Protocol)>,
-    kafka: SocketAddr,
+    cores: Vec<Vec<Listener>>,
+    /// One, or one for each core.
+    kafka: Vec<SocketAddr>,
     amqp: SocketAddr,
     admin: SocketAddr,
 }
@@ -75,6 +77,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     let (choice, driver) = driver(config)?;
     let processors = processors(config)?;
     let cores = processors.len() as u16;
+    let kafka_addresses = config.kafka_addresses(cores).map_err(configured)?;
     let mut random = Random(seed());
     let opened = open(&OpenConfig {
         directory: config.data_dir.clone(),
@@ -90,13 +93,14 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     .map_err(ServeError::Open)?;
     let Opened { shards, cluster_id, report, lock } = opened;
     eprintln!("ringmain: {report}");
-    let bound = bind(config)?;
+    let bound = bind(config, &kafka_addresses, cores)?;
     let signals = signals()?;
-    let settings = config::settings(config, base64(&cluster_id), cores, bound.kafka.port());
+    let kafka_ports: Vec<u16> = bound.kafka.iter().map(SocketAddr::port).collect();
+    let settings = config::settings(config, base64(&cluster_id), cores, &kafka_ports);
     let brokers = brokers(shards, &settings, &mut random)?;
     let line = format!(
         "ringmain ready kafka={} amqp={} admin={} data={} durability=durable io={driver} cores={cores}",
-        bound.kafka,
+        bound.kafka[0],
         bound.amqp,
         bound.admin,
         config.data_dir.display(),
@@ -105,12 +109,16 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     if connections_max < config.connections_max {
         eprintln!("ringmain: the limit of open files leaves room for {connections_max} connections");
     }
-    let mut listeners = Some(Listeners { sockets: bound.sockets, signals });
+    // A signal is for all, and the first core tells the others.
+    let signals = std::iter::once(signals).map(Some).chain(std::iter::repeat(None));
+    let mut listeners =
+        bound.cores.into_iter().zip(signals).map(|(sockets, signals)| Listeners::new(sockets, signals));
     let ready = Arc::new(Barrier::new(usize::from(cores) + 1));
     let mut threads = Vec::new();
     for ((broker, post), processor) in brokers.into_iter().zip(mail::posts(cores)).zip(processors) {
         let connections_max = connections_max.div_ceil(u32::from(cores));
-        let core = Core::new(broker, post, listeners.take(), connections_max, random.next_u64());
+        let core =
+            Core::new(broker, post, listeners.next().unwrap_or_default(), connections_max, random.next_u64());
         let ready = ready.clone();
         let thread = std::thread::Builder::new()
             .name(format!("core-{}", threads.len()))
@@ -165,21 +173,31 @@ fn processors(config: &Config) -> Result<Vec<usize>, ServeError> {
     let allowed: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     let allowed = if allowed.is_empty() { vec![0] } else { allowed };
-    config.cores_of(&allowed).map_err(|error| ServeError::Config(error.to_string()))
+    config.cores_of(&allowed).map_err(configured)
 }
 
-fn bind(config: &Config) -> Result<Bound, ServeError> {
-    let mut sockets = Vec::new();
-    let mut listen = |address: SocketAddr, protocol| {
+fn configured(error: ConfigError) -> ServeError {
+    ServeError::Config(error.to_string())
+}
+
+/// The first core listens for everybody; Kafka addresses are one, or one for each core.
+fn bind(config: &Config, kafka: &[SocketAddr], cores: u16) -> Result<Bound, ServeError> {
+    let mut listeners: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut listen = |core: usize, address: SocketAddr, protocol, keeps| {
         let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (local, listener) = bound.map_err(|source| ServeError::Listen { address, source })?;
-        sockets.push((Descriptor::new(OwnedFd::from(listener)), protocol));
+        let socket = Descriptor::new(OwnedFd::from(listener));
+        listeners[core].push(Listener { socket, protocol, keeps });
         Ok(local)
     };
-    let kafka = listen(config.kafka, Protocol::Kafka)?;
-    let amqp = listen(config.amqp, Protocol::Amqp)?;
-    let admin = listen(config.admin, Protocol::Admin)?;
-    Ok(Bound { sockets, kafka, amqp, admin })
+    let kafka: Result<_, _> = (0..)
+        .zip(kafka)
+        .map(|(core, address)| listen(core, *address, Protocol::Kafka, config.core_listeners))
+        .collect();
+    let kafka = kafka?;
+    let amqp = listen(0, config.amqp, Protocol::Amqp, false)?;
+    let admin = listen(0, config.admin, Protocol::Admin, false)?;
+    Ok(Bound { cores: listeners, kafka, amqp, admin })
 }
 
 fn signals() -> Result<Descriptor, ServeError> {

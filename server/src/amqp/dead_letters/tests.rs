@@ -11,6 +11,7 @@ use crate::amqp::wire::properties::View;
 use crate::broker::catalog::{Binding, Change, Destination, QueueSettings};
 use crate::broker::command::{Appended, Request, SessionId};
 use crate::broker::context::{Output, Random};
+use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 
 const WORK: LogId = LogId(400);
@@ -49,10 +50,8 @@ impl World {
         }
         let settings = Settings {
             cluster_id: String::new(),
-            node_id: 1,
+            nodes: Nodes::new(1, String::new(), vec![0]),
             cores: 1,
-            advertised_host: String::new(),
-            advertised_port: 0,
             auto_create_topics: false,
             default_partitions: 1,
             message_bytes_max: 1 << 20,

@@ -9,6 +9,7 @@ use crate::broker::authority::Authority;
 use crate::broker::catalog::{Catalog, CatalogError, CatalogRequest, Change, Topic};
 use crate::broker::command::{CatalogReply, Command, Event, ReadError, Request, SessionId};
 use crate::broker::context::{Context, Output, Random};
+use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 use crate::broker::topic_config::TOPIC_CONFIGS;
 use crate::kafka::wire::create_topics::{
@@ -168,10 +169,8 @@ pub(super) fn versions(key: i16) -> std::ops::RangeInclusive<i16> {
 fn settings() -> Settings {
     Settings {
         cluster_id: "cluster".to_string(),
-        node_id: 1,
+        nodes: Nodes::new(1, "127.0.0.1".to_string(), vec![19092]),
         cores: 1,
-        advertised_host: "127.0.0.1".to_string(),
-        advertised_port: 19092,
         auto_create_topics: true,
         default_partitions: 4,
         message_bytes_max: 1_048_588,

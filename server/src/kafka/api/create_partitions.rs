@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::broker::authority::PARTITIONS_MAX;
 use crate::broker::catalog::CatalogRequest;
 use crate::broker::command::{Command, Event};
+use crate::kafka::api::create_topics::PLACED_HERE;
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
 use crate::kafka::wire::create_partitions::{
@@ -67,10 +68,14 @@ fn check(topic: &GrowingTopic, call: &Call<'_, '_>) -> Result<u32, Refusal> {
         return Err(invalid(format!("A topic has at most {PARTITIONS_MAX} partitions.")));
     }
     if let Some(assignments) = &topic.assignments {
-        let node_id = call.cx.settings.node_id;
-        let here = assignments.iter().all(|broker_ids| *broker_ids == [node_id]);
+        let nodes = &call.cx.settings.nodes;
+        if nodes.are_cores() {
+            return Err((ErrorCode::InvalidReplicaAssignment, PLACED_HERE.to_string()));
+        }
+        let id = nodes.controller().id;
+        let here = assignments.iter().all(|broker_ids| *broker_ids == [id]);
         if !here || assignments.len() != total as usize - have {
-            let message = format!("Each new partition must be assigned, to broker {node_id} alone.");
+            let message = format!("Each new partition must be assigned, to broker {id} alone.");
             return Err((ErrorCode::InvalidReplicaAssignment, message));
         }
     }

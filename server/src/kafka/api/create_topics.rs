@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::broker::authority::PARTITIONS_MAX;
 use crate::broker::catalog::CatalogRequest;
 use crate::broker::command::{Command, Event};
+use crate::broker::nodes::Nodes;
 use crate::broker::topic_config;
 use crate::kafka::api::describe_configs::{DYNAMIC_TOPIC, STATIC_BROKER};
 use crate::kafka::error::ErrorCode;
@@ -15,6 +16,9 @@ use crate::kafka::wire::create_topics::{
 use crate::kafka::wire::{Reader, WireError};
 
 type Refusal = (ErrorCode, String);
+
+/// Said to those who choose brokers where each core is one.
+pub const PLACED_HERE: &str = "The brokers are cores of one process, which places partitions itself.";
 
 /// A topic that may be created.
 struct Sound {
@@ -65,7 +69,7 @@ fn check(topic: &NewTopic, call: &Call<'_, '_>) -> Result<Sound, Refusal> {
     let partitions = if topic.assignments.is_empty() {
         partitions_wanted(topic, call.cx.settings.default_partitions)?
     } else {
-        partitions_assigned(topic, call.cx.settings.node_id)?
+        partitions_assigned(topic, &call.cx.settings.nodes)?
     };
     let mut configs = BTreeMap::new();
     for (name, value) in &topic.configs {
@@ -80,7 +84,7 @@ fn check(topic: &NewTopic, call: &Call<'_, '_>) -> Result<Sound, Refusal> {
 
 fn partitions_wanted(topic: &NewTopic, default_partitions: u32) -> Result<u32, Refusal> {
     if topic.replication_factor != -1 && topic.replication_factor != 1 {
-        let message = format!("Replication factor {}; there is 1 broker.", topic.replication_factor);
+        let message = format!("Replication factor {}; every record is kept once.", topic.replication_factor);
         return Err((ErrorCode::InvalidReplicationFactor, message));
     }
     if topic.num_partitions == -1 {
@@ -94,8 +98,14 @@ fn partitions_wanted(topic: &NewTopic, default_partitions: u32) -> Result<u32, R
     })
 }
 
-/// Partitions 0, 1, 2 ... each on this broker alone.
-fn partitions_assigned(topic: &NewTopic, node_id: i32) -> Result<u32, Refusal> {
+/// Partitions 0, 1, 2 ... each on the only broker. Where each core is a broker, which of them gets a partition follows
+/// from its number, and another start may have other cores: nothing is promised that would not be kept.
+fn partitions_assigned(topic: &NewTopic, nodes: &Nodes) -> Result<u32, Refusal> {
+    let invalid = |message: String| (ErrorCode::InvalidReplicaAssignment, message);
+    if nodes.are_cores() {
+        return Err(invalid(PLACED_HERE.to_string()));
+    }
+    let id = nodes.controller().id;
     if topic.num_partitions != -1 || topic.replication_factor != -1 {
         let message = "Partition count and replication factor must be -1 beside an assignment.";
         return Err((ErrorCode::InvalidRequest, message.to_string()));
@@ -104,12 +114,11 @@ fn partitions_assigned(topic: &NewTopic, node_id: i32) -> Result<u32, Refusal> {
         topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
     indexes.sort_unstable();
     let dense = indexes.iter().zip(0..).all(|(index, expected)| *index == expected);
-    let here = topic.assignments.iter().all(|assignment| assignment.broker_ids == [node_id]);
+    let here = topic.assignments.iter().all(|assignment| assignment.broker_ids == [id]);
     let count = u32::try_from(indexes.len()).ok().filter(|count| *count <= PARTITIONS_MAX);
-    count.filter(|_| dense && here).ok_or_else(|| {
-        let message = format!("Partitions must be numbered from 0 and be on broker {node_id} alone.");
-        (ErrorCode::InvalidReplicaAssignment, message)
-    })
+    count
+        .filter(|_| dense && here)
+        .ok_or_else(|| invalid(format!("Partitions must be numbered from 0 and be on broker {id} alone.")))
 }
 
 fn refused(name: &str, error: ErrorCode, error_message: Option<String>) -> CreatedTopic {

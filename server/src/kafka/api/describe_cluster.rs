@@ -1,5 +1,6 @@
-//! DescribeCluster: this broker, which is all there is.
+//! DescribeCluster: the brokers that this process is, which is all there are.
 
+use crate::broker::nodes::Node;
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled};
 use crate::kafka::wire::describe_cluster::{
@@ -20,13 +21,8 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
     let mut response = DescribeClusterResponse {
         endpoint_type: request.endpoint_type,
         cluster_id: settings.cluster_id.clone(),
-        controller_id: settings.node_id,
-        brokers: vec![ClusterBroker {
-            broker_id: settings.node_id,
-            host: settings.advertised_host.clone(),
-            port: settings.advertised_port.into(),
-            ..Default::default()
-        }],
+        controller_id: settings.nodes.controller().id,
+        brokers: settings.nodes.all().map(broker).collect(),
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             EVERYTHING
         } else {
@@ -48,4 +44,13 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
     let mut writer = call.response();
     response.encode(&mut writer, version);
     Ok(Handled::answer(writer))
+}
+
+fn broker(node: Node<'_>) -> ClusterBroker {
+    ClusterBroker {
+        broker_id: node.id,
+        host: node.host.to_string(),
+        port: i32::from(node.port),
+        ..Default::default()
+    }
 }

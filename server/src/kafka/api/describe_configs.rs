@@ -1,4 +1,4 @@
-//! DescribeConfigs: every setting of a topic or of this broker, with where its value is from.
+//! DescribeConfigs: every setting of a topic or of a broker, with where its value is from.
 
 use crate::broker::settings::Settings;
 use crate::broker::topic_config::{self, ConfigKind, TOPIC_CONFIGS};
@@ -98,22 +98,25 @@ fn type_number(kind: ConfigKind) -> i8 {
     }
 }
 
-/// What is true of this broker, by the names that clients ask for.
+/// What is true of the broker with this id, by the names that clients ask for.
 fn broker_configs(name: &str, settings: &Settings) -> Configs {
     if name.is_empty() {
         // The defaults of all brokers that were set while running; none can be.
         return Ok(Vec::new());
     }
-    if name != settings.node_id.to_string() {
-        let message =
-            format!("Unexpected broker id, expected {} or empty, but received {name:?}", settings.node_id);
-        return Err((ErrorCode::InvalidRequest, message));
-    }
-    let listeners = format!("PLAINTEXT://{}:{}", settings.advertised_host, settings.advertised_port);
+    let node = settings.nodes.all().find(|node| node.id.to_string() == name).ok_or_else(|| {
+        let ids: Vec<String> = settings.nodes.all().map(|node| node.id.to_string()).collect();
+        let ids = ids.join(", ");
+        (
+            ErrorCode::InvalidRequest,
+            format!("Unexpected broker id, expected {ids} or empty, but received {name:?}"),
+        )
+    })?;
+    let listeners = format!("PLAINTEXT://{}:{}", node.host, node.port);
     let own = [
         ("advertised.listeners", listeners, ConfigKind::List),
         ("auto.create.topics.enable", settings.auto_create_topics.to_string(), ConfigKind::Boolean),
-        ("broker.id", settings.node_id.to_string(), ConfigKind::Int),
+        ("broker.id", node.id.to_string(), ConfigKind::Int),
         ("default.replication.factor", "1".to_string(), ConfigKind::Int),
         ("delete.topic.enable", "true".to_string(), ConfigKind::Boolean),
         (
@@ -121,7 +124,7 @@ fn broker_configs(name: &str, settings: &Settings) -> Configs {
             settings.group_initial_rebalance_delay_ms.to_string(),
             ConfigKind::Int,
         ),
-        ("node.id", settings.node_id.to_string(), ConfigKind::Int),
+        ("node.id", node.id.to_string(), ConfigKind::Int),
         ("num.partitions", settings.default_partitions.to_string(), ConfigKind::Int),
         ("offsets.topic.replication.factor", "1".to_string(), ConfigKind::Short),
         ("process.roles", "broker".to_string(), ConfigKind::List),

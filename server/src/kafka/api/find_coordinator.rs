@@ -1,4 +1,4 @@
-//! FindCoordinator: one node coordinates everything.
+//! FindCoordinator: the node that coordinates a group. Transactions are told the controller, and refused there.
 
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled};
@@ -15,14 +15,15 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
     let version = call.header.version;
     let request = FindCoordinatorRequest::decode(body, version)?;
     let is_served = matches!(request.key_type, KEY_GROUP | KEY_TRANSACTION);
-    let settings = call.cx.settings;
+    let nodes = &call.cx.settings.nodes;
     let coordinator = |key: String| {
         if is_served {
+            let node = if request.key_type == KEY_GROUP { nodes.of_group(&key) } else { nodes.controller() };
             return Coordinator {
                 key,
-                node_id: settings.node_id,
-                host: settings.advertised_host.clone(),
-                port: i32::from(settings.advertised_port),
+                node_id: node.id,
+                host: node.host.to_string(),
+                port: i32::from(node.port),
                 ..Coordinator::default()
             };
         }

@@ -7,6 +7,7 @@ use crate::broker::catalog::{Catalog, Change, Topic};
 use crate::broker::command::{Command, Event, SessionId};
 use crate::broker::context::{Context, Output, Random};
 use crate::broker::groups::{GroupOutput, Groups, Waiter};
+use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 use crate::kafka::Session;
 use crate::kafka::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
@@ -190,10 +191,8 @@ fn text(value: &str) -> String {
 fn settings() -> Settings {
     Settings {
         cluster_id: text("cluster"),
-        node_id: 4,
+        nodes: Nodes::new(4, text("broker"), vec![9092]),
         cores: 2,
-        advertised_host: text("broker"),
-        advertised_port: 9092,
         auto_create_topics: false,
         default_partitions: 1,
         message_bytes_max: 1 << 20,

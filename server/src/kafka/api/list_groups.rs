@@ -1,4 +1,5 @@
-//! ListGroups: asks every core for the groups it coordinates.
+//! ListGroups: asks every core for the groups it coordinates, or, where each core is a broker, this one: a client that
+//! wants all of them asks every broker.
 
 use crate::broker::command::{Command, Event};
 use crate::kafka::error::ErrorCode;
@@ -11,17 +12,19 @@ const TYPE_CLASSIC: &str = "classic";
 
 pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, WireError> {
     let filter = ListGroupsRequest::decode(body, call.header.version)?;
-    let cores = call.cx.settings.cores;
-    for core in 0..cores {
+    let own = call.cx.session.core;
+    let cores = if call.cx.settings.nodes.are_cores() { own..own + 1 } else { 0..call.cx.settings.cores };
+    let missing = cores.len();
+    for core in cores {
         call.ask(Command::ListGroups { core });
     }
-    Ok(Handled::Later(Box::new(Listing { filter, missing: cores, groups: Vec::new() })))
+    Ok(Handled::Later(Box::new(Listing { filter, missing, groups: Vec::new() })))
 }
 
-/// Waits for every core. `missing` cores have not answered yet.
+/// Waits for every core that was asked. `missing` cores have not answered yet.
 struct Listing {
     filter: ListGroupsRequest,
-    missing: u16,
+    missing: usize,
     groups: Vec<ListedGroup>,
 }
 

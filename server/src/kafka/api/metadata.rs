@@ -1,4 +1,4 @@
-//! Metadata: this broker, and the topics asked for, which come into being here if they may.
+//! Metadata: the brokers that this process is, and the topics asked for, which come into being here if they may.
 //!
 //! Everything but that creation is answered at once from this core's catalog. The creation is answered when
 //! the catalog shows the new topics, so that the client needs not ask again.
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::partition::LEADER_EPOCH;
 use crate::broker::catalog::{CatalogError, CatalogRequest, Topic};
 use crate::broker::command::{Command, Event};
+use crate::broker::nodes::{Node, Nodes};
 use crate::broker::topic_config;
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
@@ -85,7 +86,7 @@ fn answer(request: &MetadataRequest, refused: &BTreeMap<String, ErrorCode>, call
     let (settings, catalog) = (call.cx.settings, call.cx.catalog);
     let operations = |asked: bool, all: i32| if asked { all } else { OPERATIONS_NOT_ASKED };
     let topic_operations = operations(request.include_topic_authorized_operations, TOPIC_OPERATIONS);
-    let describe = |topic: &Topic| described(topic, settings.node_id, topic_operations);
+    let describe = |topic: &Topic| described(topic, &settings.nodes, topic_operations);
     let topics = match &request.topics {
         None => catalog.topics().map(describe).collect(),
         Some(topics) => topics
@@ -101,14 +102,9 @@ fn answer(request: &MetadataRequest, refused: &BTreeMap<String, ErrorCode>, call
     };
     let response = MetadataResponse {
         throttle_time_ms: 0,
-        brokers: vec![MetadataBroker {
-            node_id: settings.node_id,
-            host: settings.advertised_host.clone(),
-            port: i32::from(settings.advertised_port),
-            rack: None,
-        }],
+        brokers: settings.nodes.all().map(broker).collect(),
         cluster_id: Some(settings.cluster_id.clone()),
-        controller_id: settings.node_id,
+        controller_id: settings.nodes.controller().id,
         topics,
         cluster_authorized_operations: operations(
             request.include_cluster_authorized_operations,
@@ -121,15 +117,22 @@ fn answer(request: &MetadataRequest, refused: &BTreeMap<String, ErrorCode>, call
     writer
 }
 
-fn described(topic: &Topic, node_id: i32, authorized_operations: i32) -> MetadataTopic {
-    let partitions = (0..topic.partitions.len() as i32).map(|index| MetadataPartition {
-        error_code: ErrorCode::None.code(),
-        index,
-        leader_id: node_id,
-        leader_epoch: LEADER_EPOCH,
-        replica_nodes: vec![node_id],
-        isr_nodes: vec![node_id],
-        offline_replicas: Vec::new(),
+fn broker(node: Node<'_>) -> MetadataBroker {
+    MetadataBroker { node_id: node.id, host: node.host.to_string(), port: i32::from(node.port), rack: None }
+}
+
+fn described(topic: &Topic, nodes: &Nodes, authorized_operations: i32) -> MetadataTopic {
+    let partitions = (0..).zip(&topic.partitions).map(|(index, log)| {
+        let leader = nodes.of_log(*log).id;
+        MetadataPartition {
+            error_code: ErrorCode::None.code(),
+            index,
+            leader_id: leader,
+            leader_epoch: LEADER_EPOCH,
+            replica_nodes: vec![leader],
+            isr_nodes: vec![leader],
+            offline_replicas: Vec::new(),
+        }
     });
     MetadataTopic {
         error_code: ErrorCode::None.code(),

@@ -18,8 +18,10 @@ use super::{APIS, is_flexible};
 use crate::broker::catalog::{Catalog, CatalogError, CatalogRequest, Change, Topic};
 use crate::broker::command::{Appended, CatalogReply, Command, Event, ReadData, Request, SessionId};
 use crate::broker::context::{Context, Output, Random};
+use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 
+mod nodes;
 mod records;
 
 const ORDERS: [u8; 16] = [7; 16];
@@ -27,6 +29,8 @@ const ORDERS: [u8; 16] = [7; 16];
 /// A session and the world it lives in.
 struct World {
     session: Session,
+    /// The core that serves it.
+    core: u16,
     catalog: Catalog,
     settings: Settings,
     requests: Vec<Request>,
@@ -42,13 +46,12 @@ impl World {
     fn new() -> World {
         let mut world = World {
             session: Session::new("127.0.0.1:5000".parse().unwrap()),
+            core: 0,
             catalog: Catalog::new(),
             settings: Settings {
                 cluster_id: "cluster".to_string(),
-                node_id: 1,
+                nodes: Nodes::new(1, "broker".to_string(), vec![9092]),
                 cores: 1,
-                advertised_host: "broker".to_string(),
-                advertised_port: 9092,
                 auto_create_topics: true,
                 default_partitions: 4,
                 message_bytes_max: 1 << 20,
@@ -90,7 +93,7 @@ impl World {
         let mut cx = Context {
             short_of_room: false,
             now: self.now,
-            session: SessionId { core: 0, slot: 0, generation: 0 },
+            session: SessionId { core: self.core, slot: 0, generation: 0 },
             catalog: &self.catalog,
             settings: &self.settings,
             requests: &mut self.requests,
