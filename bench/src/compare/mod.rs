@@ -6,7 +6,7 @@
 
 mod peer;
 pub mod process;
-mod statistics;
+pub mod statistics;
 
 use std::time::Duration;
 

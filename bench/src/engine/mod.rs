@@ -3,6 +3,7 @@
 //! In: what to do, a directory. Out: MB/s of both, their ratio. Never: a ratio of runs of different minutes.
 
 mod driver;
+mod peers;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,11 @@ pub fn run(args: &Engine, interrupt: &Interrupt) -> Result<(), Failure> {
     output::check(args.json.as_deref())?;
     let machine = Machine::at(&args.dir)?;
     output::print(&machine.lines())?;
+    if args.name == "peers" {
+        // Not pinned: the logs have threads of their own.
+        let figures = peers::measure(args, interrupt)?;
+        return output::save(args.json.as_deref(), &machine, "engine-peers", figures);
+    }
     Cores::choose().into_iter().for_each(|cores| cores.pin_answering());
     if args.name == "recovery" {
         let figures = recovery::measure(&args.dir, args.quick, interrupt)?;

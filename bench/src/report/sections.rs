@@ -77,7 +77,7 @@ pub fn section(source: &Source) -> Result<String, Failure> {
     match source.kind.as_str() {
         "load" => Ok(load_table(figures)),
         "probe" => probe(figures),
-        "compare" => compare(figures),
+        "compare" | "engine-peers" => compare(figures),
         "floor" => Ok(floor(figures)),
         kind if kind.starts_with("engine-") => Ok(engine(figures)),
         _ => Ok(format!("<pre>{}</pre>", escape(&format!("{figures:#}")))),
