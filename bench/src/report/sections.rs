@@ -264,7 +264,11 @@ fn compare(figures: &Value) -> Result<String, Failure> {
             vec![format!("{} ({})", text(&server["server"]), text(&server["settings"])), format!("{mib} MiB")]
         })
         .collect();
-    Ok(out + "<h3>Memory</h3>" + &table(&["", "resident at most"], &rows))
+    if !rows.is_empty() {
+        out += "<h3>Memory</h3>";
+        out += &table(&["", "resident at most"], &rows);
+    }
+    Ok(out)
 }
 
 /// All ratios of a comparison in one picture.

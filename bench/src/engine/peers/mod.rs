@@ -34,7 +34,7 @@ pub(super) fn measure(args: &Engine, interrupt: &Interrupt) -> Result<Value, Fai
     let program = Program::build(args.quick, interrupt)?;
     let (rounds, milliseconds) = if args.quick { QUICK } else { FULL };
     let works = Work::all(&args.peers, args.quick, milliseconds);
-    let mut servers = servers(args, &program, works.len())?;
+    let mut servers = servers(&args.peers.logs, &program, &works)?;
     output::print(&heading(&program, &servers, rounds))?;
     for round in 0..rounds {
         for (number, work) in works.iter().enumerate() {
@@ -57,20 +57,19 @@ pub(super) fn measure(args: &Engine, interrupt: &Interrupt) -> Result<Value, Fai
     Ok(figures(&servers, &works, &program))
 }
 
-/// The logs that take part: ours first, then all others or those that were named.
-fn servers(args: &Engine, program: &Program, works: usize) -> Result<Vec<Server>, Failure> {
-    let (known, wanted) = (program.logs(), &args.peers.logs);
+/// The logs that do any of the works, ours first.
+fn servers(wanted: &[String], program: &Program, works: &[Work]) -> Result<Vec<Server>, Failure> {
+    let known = program.logs();
     if let Some(stranger) = wanted.iter().find(|name| !known.contains(name)) {
         let built = known.join(", ");
         return Err(Failure::Usage(format!("{stranger} is not among the logs that are built: {built}")));
     }
-    let takes_part =
-        |name: &String| wanted.is_empty() || wanted.contains(name) || name.starts_with("ringmain");
     let described = program.list["logs"].as_array().into_iter().flatten();
-    let servers = known.into_iter().zip(described).filter(|(name, _)| takes_part(name)).map(|(name, log)| {
+    let all = known.into_iter().zip(described);
+    let servers = all.filter(|(name, _)| works.iter().any(|work| work.is_for(name))).map(|(name, log)| {
         let words = |name: &str| log[name].as_str().unwrap_or("unknown").to_owned();
         let mode = format!("{}: {}", words("version"), words("mode"));
-        Server { name, mode, sides: (0..works).map(|_| Side::default()).collect() }
+        Server { name, mode, sides: works.iter().map(|_| Side::default()).collect() }
     });
     Ok(servers.collect())
 }

@@ -11,8 +11,8 @@ use crate::args::Peers;
 pub struct Work {
     pub name: String,
     words: Vec<String>,
-    /// Which logs can do it; none: all.
-    only: &'static [&'static str],
+    /// Which logs do it; none: all.
+    only: Vec<String>,
 }
 
 /// What one log did in each round.
@@ -42,11 +42,20 @@ impl Side {
 /// Steps of a thread of the store of Raft groups.
 const RAFT_STEPS: usize = 2000;
 const RAFT_STEPS_QUICK: usize = 300;
+/// Ours: a log for each writer, one for all of them.
+const OWN: [&str; 2] = ["ringmain", "ringmain-one"];
+/// The logs that hold Raft groups.
+const RAFT: [&str; 2] = ["ringmain", "raft-engine"];
 
 impl Work {
     /// Everything that is asked for.
     pub fn all(peers: &Peers, quick: bool, milliseconds: u64) -> Vec<Work> {
         let mut works = Vec::new();
+        let named = peers.logs.iter().map(String::as_str);
+        let only: Vec<String> = match peers.logs.is_empty() {
+            true => Vec::new(),
+            false => OWN.into_iter().chain(named).map(str::to_owned).collect(),
+        };
         for record_bytes in &peers.record_bytes {
             for writers in &peers.writers {
                 let plural = if *writers == 1 { "" } else { "s" };
@@ -54,7 +63,7 @@ impl Work {
                     "append --record-bytes {record_bytes} --writers {writers} --milliseconds {milliseconds}"
                 );
                 let name = format!("{writers} writer{plural}, {}", bytes_text(*record_bytes));
-                works.push(Work { name, words: words.split(' ').map(str::to_owned).collect(), only: &[] });
+                works.push(Work::new(name, &words, only.clone()));
             }
         }
         for threads in peers.raft.then_some([1, 8]).into_iter().flatten() {
@@ -64,15 +73,18 @@ impl Work {
                 1 => "64 Raft groups, 1 store thread".to_owned(),
                 _ => format!("64 Raft groups, {threads} store threads"),
             };
-            let only = &["ringmain", "raft-engine"];
-            works.push(Work { name, words: words.split(' ').map(str::to_owned).collect(), only });
+            works.push(Work::new(name, &words, RAFT.map(str::to_owned).into()));
         }
         works
     }
 
+    fn new(name: String, words: &str, only: Vec<String>) -> Work {
+        Work { name, words: words.split(' ').map(str::to_owned).collect(), only }
+    }
+
     /// Whether the log takes part.
     pub fn is_for(&self, log: &str) -> bool {
-        self.only.is_empty() || self.only.contains(&log)
+        self.only.is_empty() || self.only.iter().any(|name| name == log)
     }
 
     /// What the program is asked for.
