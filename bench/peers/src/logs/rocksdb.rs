@@ -39,7 +39,7 @@ pub(super) fn open(plan: &Plan<'_>) -> Result<Box<dyn Log>, Failure> {
         for at in 0..table_bytes / FILLING_BYTES {
             let mut batch = WriteBatch::default();
             batch.put(key(u64::MAX, table << 32 | at as u64), crate::append::noise(at as u64, FILLING_BYTES));
-            db.write(&batch)?;
+            db.write(batch)?;
         }
         db.flush()?;
     }

@@ -20,7 +20,7 @@ use works::{Side, Work};
 
 /// Rounds, and for how long an append counts in each.
 const QUICK: (usize, u64) = (3, 100);
-const FULL: (usize, u64) = (7, 400);
+const FULL: (usize, u64) = (5, 300);
 
 /// One log and what it did.
 struct Server {
