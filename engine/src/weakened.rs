@@ -28,6 +28,12 @@ pub enum Weakness {
     WakerTakenBeforeAnswer,
     /// A completer that is dropped answers nothing.
     AnswerWhenDropped,
+    /// The thread looks for what it was left before it says that it sleeps.
+    LookWhenAnnounced,
+    /// A worker ends while a caller writes for it.
+    EndBehindLeader,
+    /// A caller that has written tells nobody.
+    LeaderTells,
 }
 
 #[cfg(all(test, loom))]

@@ -20,6 +20,8 @@ from pathlib import Path
 from broker import BINARY, Broker, scratch
 
 BENCH = BINARY.resolve().with_name("ringmain-bench")
+# What the engine is compared with: built by `ringmain-bench engine peers`, not by the gate.
+PEERS = BENCH.parent.parent / "peers" / "release" / "ringmain-peers"
 SECONDS = 60
 
 
@@ -93,8 +95,8 @@ def can_mount(directory):
 
 
 MEASUREMENTS = [("probe", "--quick"), ("journal-write", "--rounds", "1"), ("floor", "--quick"),
-                ("engine", "append", "--quick"), ("compare", "nats", "--quick"), ("produce-latency", "--rounds", "1"),
-                ("targets", "--quick", "--only", "engine-append")]
+                ("engine", "append", "--quick"), ("engine", "peers", "--quick"), ("compare", "nats", "--quick"),
+                ("produce-latency", "--rounds", "1"), ("targets", "--quick", "--only", "engine-append")]
 
 
 def test_a_directory_in_memory_is_refused(directory):
@@ -274,6 +276,23 @@ def test_targets_are_measured_judged_and_shown(directory):
     refused("targets", "--only", "speed", code=2, saying=["speed"])
 
 
+def test_other_logs_take_turns_and_hold_the_same(directory, peers):
+    file = directory.parent / "peers.json"
+    few = ("--only", "okaywal,raft", "--record-bytes", "100", "--writers", "2")
+    code, out, err = Bench("engine", "peers", "--quick", *few, "--dir", directory, "--json", file).end()
+    assert code == 0 and "2 writers, 100 B" in out and "left out" in out, (code, out, err)
+    figures = json.loads(file.read_text())["figures"]
+    works = {work["work"]: [server["server"] for server in work["servers"]] for work in figures["works"]}
+    assert works == {"2 writers, 100 B": ["ringmain", "ringmain-one", "okaywal"],
+                     "64 Raft groups, 1 store thread": ["ringmain", "raft-engine"],
+                     "64 Raft groups, 8 store threads": ["ringmain", "raft-engine"]}
+    refused("engine", "peers", "--quick", "--only", "paper", "--dir", directory, code=2, saying=["paper", "okaywal"])
+    # A log that does not know what it is asked for is told with its own words.
+    found = subprocess.run([peers, "raft", "--log", "okaywal", "--dir", directory], capture_output=True, text=True)
+    assert found.returncode == 1 and "okaywal does not hold Raft groups" in found.stderr, found
+    empty(directory)
+
+
 def test_files_that_are_not_figures_are_named(directory):
     file = directory / "other.json"
     page = directory / "page.html"
@@ -299,19 +318,23 @@ def main():
     tests = [(name, function) for name, function in globals().items()
              if name.startswith("test_") and any(part in name for part in sys.argv[1:] or [""])]
     place = scratch("bench")
-    root, passed, failed, left_out = can_mount(place), 0, 0, 0
+    passed, failed, left_out = 0, 0, 0
+    # What a test may ask for beside its directory, and what is said where it is not there.
+    given = {"root": (can_mount(place), "no mounts here"),
+             "peers": (PEERS if PEERS.exists() else None, "`ringmain-bench engine peers` has built no other logs here")}
     try:
         for number, (name, function) in enumerate(tests):
-            needs_root = "root" in function.__code__.co_varnames[:function.__code__.co_argcount]
-            if needs_root and not root:
-                print(f"left out: {name}: no mounts here", flush=True)
+            needs = function.__code__.co_varnames[1:function.__code__.co_argcount]
+            missing = [given[need][1] for need in needs if not given[need][0]]
+            if missing:
+                print(f"left out: {name}: {', '.join(missing)}", flush=True)
                 left_out += 1
                 continue
             directory = place / str(number)
             directory.mkdir()
             started = time.monotonic()
             try:
-                function(directory, *([root] if needs_root else []))
+                function(directory, *(given[need][0] for need in needs))
                 passed += 1
                 print(f"ok {name} {time.monotonic() - started:.1f} s", flush=True)
             except Exception:

@@ -79,6 +79,19 @@ pub struct Engine {
     pub minutes: Option<u64>,
     pub dir: PathBuf,
     pub json: Option<PathBuf>,
+    /// With the name `peers`.
+    pub peers: Peers,
+}
+
+/// What `engine peers` measures.
+#[derive(Default)]
+pub struct Peers {
+    pub record_bytes: Vec<u64>,
+    pub writers: Vec<u64>,
+    /// Logs beside our own; none: all.
+    pub logs: Vec<String>,
+    /// Whether Raft groups are measured as well.
+    pub raft: bool,
 }
 
 /// What `floor` measures.
@@ -191,6 +204,7 @@ pub fn command() -> Command {
                     "many-partitions",
                     "partitions",
                     "recovery",
+                    "peers",
                     "space",
                 ]))
                 .arg(quick())
@@ -202,7 +216,16 @@ pub fn command() -> Command {
                         .help("Of `endurance` [default: 10, with --quick 1]"),
                 )
                 .arg(dir())
-                .arg(json()),
+                .arg(json())
+                .arg(list("record-bytes", "100,1024,16384,65536").help("With peers: sizes of a record"))
+                .arg(list("writers", "1,8,64").help("With peers: threads that append"))
+                .arg(
+                    Arg::new("only")
+                        .long("only")
+                        .value_name("NAMES")
+                        .value_delimiter(',')
+                        .help("With peers: these logs beside our own, and `raft` for the work of Raft groups"),
+                ),
         )
         .subcommand(
             Command::new("floor")
@@ -261,6 +284,11 @@ fn count(name: &'static str, default: &'static str, low: u64, high: u64) -> Arg 
         .value_name("N")
         .default_value(default)
         .value_parser(value_parser!(u64).range(low..=high))
+}
+
+fn list(name: &'static str, default: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).value_name("N,N").default_value(default).value_delimiter(',');
+    arg.value_parser(value_parser!(u64).range(1..=1 << 20))
 }
 
 /// The count `name`, which always has a value because the argument has a default.
@@ -350,6 +378,25 @@ impl From<&ArgMatches> for Engine {
             minutes: found.get_one::<u64>("minutes").copied(),
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
+            peers: found.into(),
+        }
+    }
+}
+
+impl From<&ArgMatches> for Peers {
+    fn from(found: &ArgMatches) -> Peers {
+        let numbers = |name: &str| found.get_many::<u64>(name).into_iter().flatten().copied().collect();
+        let mut logs: Vec<String> = found.get_many::<String>("only").into_iter().flatten().cloned().collect();
+        let all = logs.is_empty();
+        let named = logs.iter().any(|name| name == "raft");
+        logs.retain(|name| name != "raft");
+        // `--only raft` is that work alone.
+        let appends = all || !logs.is_empty();
+        Peers {
+            record_bytes: if appends { numbers("record-bytes") } else { Vec::new() },
+            writers: numbers("writers"),
+            logs,
+            raft: all || named,
         }
     }
 }

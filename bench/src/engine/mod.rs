@@ -9,6 +9,7 @@ mod flight;
 mod holdings;
 pub mod pair;
 mod partitions;
+mod peers;
 mod read;
 mod recovery;
 mod space;
@@ -40,6 +41,11 @@ pub fn run(args: &Engine, interrupt: &Interrupt) -> Result<(), Failure> {
     }
     let machine = Machine::at(&args.dir)?;
     output::print(&machine.lines())?;
+    if args.name == "peers" {
+        // Not pinned: the logs have threads of their own.
+        let figures = peers::measure(args, interrupt)?;
+        return output::save(args.json.as_deref(), &machine, "engine-peers", figures);
+    }
     Cores::choose().into_iter().for_each(|cores| cores.pin_answering());
     let figures = match args.name.as_str() {
         "recovery" => recovery::measure(&args.dir, args.quick, interrupt)?,

@@ -27,6 +27,7 @@ fn each_name_measures_both_sides() {
             minutes: None,
             dir: std::env::temp_dir(),
             json: None,
+            peers: Default::default(),
         };
         for (line, mut round) in lines(&args, Duration::from_millis(10), 4 << 20, &interrupt) {
             let pair = round().unwrap();
@@ -44,6 +45,7 @@ fn minutes_are_of_endurance_alone() {
         minutes: Some(1),
         dir: std::env::temp_dir(),
         json: None,
+        peers: Default::default(),
     };
     assert!(matches!(run(&args, &interrupt), Err(Failure::Usage(_))));
 }

@@ -82,7 +82,7 @@ pub fn section(source: &Source) -> Result<String, Failure> {
     match source.kind.as_str() {
         "load" => Ok(load_table(figures)),
         "probe" => probe(figures),
-        "compare" => compare(figures),
+        "compare" | "engine-peers" => compare(figures),
         "targets" => targets::section(figures),
         "floor" => Ok(floor(figures)),
         kind if kind.starts_with("engine-") => Ok(engine::section(figures)),
@@ -270,7 +270,11 @@ fn compare(figures: &Value) -> Result<String, Failure> {
             vec![format!("{} ({})", text(&server["server"]), text(&server["settings"])), format!("{mib} MiB")]
         })
         .collect();
-    Ok(out + "<h3>Memory</h3>" + &table(&["", "resident at most"], &rows))
+    if !rows.is_empty() {
+        out += "<h3>Memory</h3>";
+        out += &table(&["", "resident at most"], &rows);
+    }
+    Ok(out)
 }
 
 /// All ratios of a comparison in one picture.

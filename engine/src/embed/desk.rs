@@ -70,6 +70,25 @@ pub(super) struct Desk {
     held_count: usize,
     pub(super) closing: bool,
     batch_bytes_max: usize,
+    /// What the shard said during the turn of a caller, and is not for that caller.
+    kept: VecDeque<ShardEvent>,
+    /// To be given when the turn is over.
+    answers: Vec<Answer>,
+}
+
+/// An answer on its way.
+pub(super) enum Answer {
+    Appended(Completer<Appended>, Appended),
+    Done(Completer<()>),
+}
+
+impl Answer {
+    pub(super) fn give(self) {
+        match self {
+            Answer::Appended(done, appended) => done.complete(Ok(appended)),
+            Answer::Done(done) => done.complete(Ok(())),
+        }
+    }
 }
 
 impl Desk {
@@ -83,7 +102,14 @@ impl Desk {
             held_count: 0,
             closing: false,
             batch_bytes_max,
+            kept: VecDeque::new(),
+            answers: Vec::new(),
         }
+    }
+
+    /// Answers of this turn, to be given behind it: whoever is woken may want the next turn.
+    pub(super) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
     }
 
     /// Whether no further request should be taken for now.
@@ -110,6 +136,13 @@ impl Desk {
             return held.push_back(request);
         }
         self.carry_out(request);
+    }
+
+    /// Carries out the request of the caller that has the turn, and gives the number that its answer will have.
+    pub(super) fn handle_own(&mut self, request: Request) -> u64 {
+        let number = self.next_request;
+        self.handle(request);
+        number
     }
 
     fn carry_out(&mut self, request: Request) {
@@ -331,9 +364,30 @@ impl Desk {
 
     // -- events -------------------------------------------------------------------------------------------
 
+    /// Answers the request with this number if the shard has, and keeps what else it says for the thread.
+    pub(super) fn take_own(&mut self, number: u64) {
+        while let Some(event) = self.shard.next_event() {
+            match event {
+                ShardEvent::Appended { ticket, base_offset, duplicate, .. } if ticket.request == number => {
+                    match self.pending.remove(&number) {
+                        Some(Pending::Append(done)) => done.complete(Ok(Appended { base_offset, duplicate })),
+                        other => drop(other.map(|other| self.pending.insert(number, other))),
+                    }
+                }
+                ShardEvent::Advanced { log } if !self.waiting.contains_key(&log) => {}
+                event => self.kept.push_back(event),
+            }
+        }
+    }
+
+    /// Whether anything is kept.
+    pub(super) fn has_events(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     /// Answers what the shard has answered.
     pub(super) fn take_events(&mut self) {
-        while let Some(event) = self.shard.next_event() {
+        while let Some(event) = self.kept.pop_front().or_else(|| self.shard.next_event()) {
             match event {
                 ShardEvent::Appended { ticket, base_offset, duplicate, .. } => {
                     self.durable(ticket, Appended { base_offset, duplicate });
@@ -359,8 +413,8 @@ impl Desk {
 
     fn durable(&mut self, ticket: Ticket, appended: Appended) {
         match self.pending.remove(&ticket.request) {
-            Some(Pending::Append(done)) => done.complete(Ok(appended)),
-            Some(Pending::Done(done)) => done.complete(Ok(())),
+            Some(Pending::Append(done)) => self.answers.push(Answer::Appended(done, appended)),
+            Some(Pending::Done(done)) => self.answers.push(Answer::Done(done)),
             Some(Pending::TruncateAfter { log, end, done }) => {
                 self.read(log, end, Pending::TruncateAt { log, end, done }, 1);
             }

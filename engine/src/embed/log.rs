@@ -84,6 +84,18 @@ impl Log {
         batch_of(values).map(|batch| self.append(batch))
     }
 
+    /// Appends a batch like [`Log::append`] and returns when it is on the device. Where nothing else is asked of the
+    /// shard, the calling thread writes it itself, which spares waking the shard's thread and being woken by it.
+    pub fn append_waiting(&self, batch: CheckedBatch) -> Result<Appended, EngineError> {
+        self.engine.append_waiting(self.id, batch)
+    }
+
+    /// Appends plain values like [`Log::append_values`] and returns when they are on the device; see
+    /// [`Log::append_waiting`].
+    pub fn append_values_waiting(&self, values: &[&[u8]]) -> Result<Appended, EngineError> {
+        self.append_waiting(batch_of(values)?)
+    }
+
     /// Reads whole batches from the one that holds `from`: at most `bytes_max` bytes, but at least one batch, and
     /// maybe fewer than there are: go on at [`ReadBatches::next_offset`]. Nothing if the log ends there. Every byte was
     /// verified when it came from the device.

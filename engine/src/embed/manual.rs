@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::worker::{Turning, Worker};
+use super::worker::{Idle, Turning};
 use super::{Config, Engine, EngineError};
 use crate::error::{IoFault, OpenError};
 use crate::io::disk::DirectoryLock;
@@ -58,7 +58,7 @@ impl ManualEngine {
             source,
         };
         let Some(shard) = shards.into_iter().next() else { unreachable!("one shard was asked for") };
-        let (worker, mail) = Worker::new(shard, config.batch_bytes_max(), false).map_err(system)?;
+        let (worker, mail) = Idle::new(shard, config.batch_bytes_max(), false).map_err(system)?;
         let turning = worker.begin(config.driver).map_err(system)?;
         Ok(ManualEngine { engine: Engine::new(vec![mail], Vec::new(), report), turning, _lock: lock })
     }

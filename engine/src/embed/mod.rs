@@ -28,6 +28,7 @@
 mod ack;
 mod archive;
 mod desk;
+mod lead;
 mod log;
 mod manual;
 #[cfg(all(test, loom))]
@@ -35,6 +36,7 @@ mod models;
 mod request;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod worker;
 
 use std::fmt;
@@ -50,10 +52,10 @@ pub use manual::ManualEngine;
 
 use ack::Completer;
 use request::Request;
-use worker::{Mail, Turning, Worker};
+use worker::{Idle, Mail, Turning};
 
 use crate::error::{Damage, IoFault, OpenError};
-use crate::format::batch::{self, BatchError};
+use crate::format::batch::{self, BatchError, CheckedBatch};
 use crate::format::record::{self, Record};
 use crate::io::disk::Disk;
 use crate::io::driver::Choice;
@@ -310,7 +312,7 @@ impl Engine {
         let lock = Arc::new(lock);
         let (mut mail, mut threads) = (Vec::new(), Vec::new());
         for shard in shards {
-            let (worker, to_it) = Worker::new(shard, config.batch_bytes_max(), true).map_err(system)?;
+            let (worker, to_it) = Idle::new(shard, config.batch_bytes_max(), true).map_err(system)?;
             let name = format!("ringmain-{}", threads.len());
             let (lock, driver) = (lock.clone(), config.driver);
             let run = move || {
@@ -374,6 +376,11 @@ impl Engine {
 
     fn ask<T>(&self, log: LogId, request: impl FnOnce(Completer<T>) -> Request) -> Ack<T> {
         self.ask_shard(usize::from(shard_of(log, self.0.mail.len() as u16)), request)
+    }
+
+    fn append_waiting(&self, log: LogId, batch: CheckedBatch) -> Result<Appended, EngineError> {
+        let shard = usize::from(shard_of(log, self.0.mail.len() as u16));
+        lead::append(&self.0.mail[shard], log, batch)
     }
 
     fn ask_shard<T>(&self, shard: usize, request: impl FnOnce(Completer<T>) -> Request) -> Ack<T> {

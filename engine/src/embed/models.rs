@@ -1,6 +1,6 @@
 //! Every order of steps of an answer on its way, and of a shard that ends while it is asked.
 //!
-//! In: [`Ack`] and its completer, and [`Parking`], as they are. Out: a failure in any order in which an answer is lost or a
+//! In: [`Ack`] and its completer, [`Turns`] and [`Parking`], as they are. Out: a failure in any order in which an answer is lost or a
 //! sleeper is not woken, and proof that there is one when an ordering is weakened. Never: the kernel; the channel between
 //! handle and shard is the standard library's, and a queue under a lock stands for it.
 
@@ -15,6 +15,7 @@ use loom::thread;
 
 use super::EngineError;
 use super::ack::{Ack, Completer};
+use super::turns::Turns;
 use crate::io::mailbox::Parking;
 use crate::weakened::{Weakness, weaken};
 
@@ -118,6 +119,73 @@ fn closed_while_it_falls_asleep() {
     let seen = closing.load(Ordering::Relaxed) == 1;
     let woken = handle.join().unwrap();
     assert!(seen || woken, "asleep for ever");
+}
+
+/// A caller leaves the thread something while that goes to sleep: it sees that, or is woken.
+fn left_while_it_falls_asleep() {
+    let (turns, parking) = (Arc::new(Turns::new(0)), Parking::default());
+    let caller = {
+        let (turns, parking) = (turns.clone(), parking.clone());
+        thread::spawn(move || {
+            // Who has no turn asks through the channel.
+            let left = turns.try_take().and_then(|mut turn| turn.worker().map(|left| *left += 1)).is_some();
+            left.then(|| parking.must_wake())
+        })
+    };
+    let seen = turns.look(&parking, |left| left.is_some_and(|left| *left > 0));
+    if let Some(woken) = caller.join().unwrap() {
+        assert!(seen || woken, "asleep with something left to do");
+    }
+}
+
+/// A caller writes for a worker that is to end: it ends behind the write.
+fn ended_while_led() {
+    let (turns, writing) = (Arc::new(Turns::new(())), Arc::new(AtomicUsize::new(0)));
+    let caller = {
+        let (turns, writing) = (turns.clone(), writing.clone());
+        thread::spawn(move || {
+            let Some(mut turn) = turns.try_take() else { return };
+            if turn.worker().is_none() {
+                return;
+            }
+            writing.store(1, Ordering::Relaxed);
+            turn.lead();
+            // Here the write is under way.
+            writing.store(0, Ordering::Relaxed);
+            turns.take().led();
+        })
+    };
+    assert!(turns.end().is_some());
+    assert_eq!(writing.load(Ordering::Relaxed), 0, "written to behind its end");
+    caller.join().unwrap();
+}
+
+#[test]
+fn what_a_caller_leaves_is_done() {
+    loom::model(left_while_it_falls_asleep);
+}
+
+#[test]
+fn a_worker_ends_when_nobody_writes_for_it() {
+    loom::model(ended_while_led);
+}
+
+#[test]
+#[should_panic(expected = "asleep with something left to do")]
+fn a_thread_that_looks_before_it_announces_is_found() {
+    weaken(Weakness::LookWhenAnnounced, left_while_it_falls_asleep);
+}
+
+#[test]
+#[should_panic(expected = "written to behind its end")]
+fn a_worker_that_ends_under_a_write_is_found() {
+    weaken(Weakness::EndBehindLeader, ended_while_led);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_caller_that_has_written_in_silence_is_found() {
+    weaken(Weakness::LeaderTells, ended_while_led);
 }
 
 #[test]

@@ -93,6 +93,76 @@ fn a_reader_at_the_end_is_woken_and_threads_share_a_log() {
 }
 
 #[test]
+fn callers_that_wait_write_for_themselves_and_for_each_other() {
+    let scratch = Scratch::new("waiting");
+    let engine = scratch.open(1);
+    let log = engine.log(LogId(1)).wait().unwrap();
+    // Alone: each is there when it returns, behind what was only asked for.
+    for n in 0..100 {
+        let asked = log.append_values(&[b"asked"]).unwrap();
+        assert_eq!(log.append_values_waiting(&[b"waited"]).unwrap().base_offset, 2 * n + 1);
+        assert_eq!(asked.wait().unwrap().base_offset, 2 * n);
+        assert_eq!(log.bounds().wait().unwrap().durable, 2 * n + 2);
+    }
+    // Beside others, which wait in every way.
+    let appenders: Vec<_> = (0..6)
+        .map(|number| {
+            let log = log.clone();
+            std::thread::spawn(move || {
+                (0..100).for_each(|n| match (number + n) % 3 {
+                    0 => drop(log.append_values(&[b"asked"]).unwrap().wait().unwrap()),
+                    _ => drop(log.append_values_waiting(&[b"waited"]).unwrap()),
+                });
+            })
+        })
+        .collect();
+    let (mut next, mut seen) = (200, 0);
+    while seen < 600 {
+        let read = log.tail(next, 1 << 16).wait().unwrap();
+        seen += read.records().count();
+        next = read.next_offset().unwrap();
+    }
+    appenders.into_iter().for_each(|appender| appender.join().unwrap());
+    assert_eq!(log.bounds().wait().unwrap(), Bounds { start: 0, durable: 800, end: 800 });
+    // What cannot be done is told at once.
+    engine.delete(LogId(1)).wait().unwrap();
+    assert_eq!(log.append_values_waiting(&[b"gone"]), Err(EngineError::UnknownLog));
+    let log = engine.log(LogId(2)).wait().unwrap();
+    log.append_values_waiting(&[b"kept"]).unwrap();
+    engine.close().unwrap();
+    assert_eq!(log.append_values_waiting(&[b"late"]), Err(EngineError::Closed));
+    let engine = scratch.open(1);
+    let log = engine.log(LogId(2)).wait().unwrap();
+    assert_eq!(values(&log.read(0, 1 << 20).wait().unwrap()), ["kept"]);
+}
+
+#[test]
+fn an_engine_is_closed_under_callers_that_wait() {
+    for _ in 0..20 {
+        let scratch = Scratch::new("closing");
+        let engine = scratch.open(1);
+        let log = engine.log(LogId(1)).wait().unwrap();
+        let (begun, begins) = mpsc::channel();
+        let appender = std::thread::spawn(move || {
+            let mut acknowledged = 0;
+            loop {
+                match log.append_values_waiting(&[b"x"]) {
+                    Ok(_) => acknowledged += 1,
+                    Err(error) => return (acknowledged, error),
+                }
+                let _ = begun.send(());
+            }
+        });
+        begins.recv().unwrap();
+        engine.close().unwrap();
+        let (acknowledged, error) = appender.join().unwrap();
+        assert_eq!(error, EngineError::Closed);
+        let bounds = scratch.open(1).log(LogId(1)).wait().unwrap().bounds().wait().unwrap();
+        assert!(bounds.durable >= acknowledged, "{bounds:?}, {acknowledged} acknowledged");
+    }
+}
+
+#[test]
 fn each_mistake_gets_its_own_error_and_loses_nothing() {
     let scratch = Scratch::new("mistakes");
     let engine = scratch.open(1);

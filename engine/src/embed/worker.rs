@@ -1,8 +1,9 @@
 //! The loop of one shard: requests in from any thread, a driver to the kernel, a turn at a time.
 //!
 //! In: requests from a bounded channel. Out: operations to the driver; answers, through the desk. Never: sleeps
-//! while a request waits.
+//! while a request waits, or while a caller has left it something to do.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -15,6 +16,7 @@ use bytes::BytesMut;
 use super::EngineError;
 use super::desk::Desk;
 use super::request::Request;
+use super::turns::Turns;
 use crate::io::driver::{Choice, Driver};
 use crate::io::mailbox::Parking;
 use crate::io::{Completion, Descriptor, Done, Op, Token};
@@ -32,8 +34,9 @@ pub(super) struct Mail {
     requests: SyncSender<Request>,
     parking: Parking,
     waker: Arc<UnixStream>,
+    pub(super) turns: Arc<Turns<Worker>>,
     /// Whether a caller may be held up until there is room: not if it turns the worker itself.
-    may_wait: bool,
+    pub(super) may_wait: bool,
 }
 
 impl Mail {
@@ -48,91 +51,121 @@ impl Mail {
                 Err(TrySendError::Disconnected(_)) => return Err(EngineError::Closed),
             }
         }
+        self.wake();
+        Ok(())
+    }
+
+    /// Has the worker's thread look, if it sleeps.
+    pub(super) fn wake(&self) {
         if self.parking.must_wake() {
             // A full pipe has woken it already; a closed one means it is gone, which its completers say.
             let _ = (&*self.waker).write(&[1]);
         }
-        Ok(())
     }
 }
 
-/// One shard, its desk and the way to them.
+/// One shard, its desk and the way to them: what whoever has the turn works with.
 pub(super) struct Worker {
-    desk: Desk,
+    pub(super) desk: Desk,
     requests: Receiver<Request>,
-    parking: Parking,
-    wakes: Descriptor,
+    /// Taken from the channel and not looked at yet.
+    late: VecDeque<Request>,
+    /// For the driver, which only the thread has.
+    wanted: Vec<(Token, Op)>,
+    /// The deadline that the thread knows of while it sleeps.
+    asleep_until_us: u64,
+    start: Instant,
 }
 
 /// A worker on the thread that turns it.
 pub(super) struct Turning {
-    worker: Worker,
+    turns: Arc<Turns<Worker>>,
     driver: Driver,
-    start: Instant,
+    parking: Parking,
+    wakes: Descriptor,
     done: Vec<Completion>,
     wanted: Vec<(Token, Op)>,
 }
 
-impl Worker {
+/// A worker that nobody turns yet, and what its thread needs beside it.
+pub(super) struct Idle {
+    turns: Arc<Turns<Worker>>,
+    parking: Parking,
+    wakes: Descriptor,
+}
+
+impl Idle {
     /// A worker and the way to it.
-    pub(super) fn new(
-        shard: Shard,
-        batch_bytes_max: usize,
-        may_wait: bool,
-    ) -> std::io::Result<(Worker, Mail)> {
+    pub(super) fn new(shard: Shard, batch_bytes_max: usize, may_wait: bool) -> std::io::Result<(Idle, Mail)> {
         let (sender, requests) = sync_channel(REQUESTS_MAX);
         let (read, write) = UnixStream::pair()?;
         write.set_nonblocking(true)?;
         let parking = Parking::default();
-        let mail = Mail { requests: sender, parking: parking.clone(), waker: Arc::new(write), may_wait };
-        let wakes = Descriptor::new(OwnedFd::from(read));
-        Ok((Worker { desk: Desk::new(shard, batch_bytes_max), requests, parking, wakes }, mail))
+        let turns = Arc::new(Turns::new(Worker {
+            desk: Desk::new(shard, batch_bytes_max),
+            requests,
+            late: VecDeque::new(),
+            wanted: Vec::new(),
+            asleep_until_us: 0,
+            start: Instant::now(),
+        }));
+        let (waker, wakes) = (Arc::new(write), Descriptor::new(OwnedFd::from(read)));
+        let mail = Mail { requests: sender, parking: parking.clone(), waker, turns: turns.clone(), may_wait };
+        Ok((Idle { turns, parking, wakes }, mail))
     }
 
     /// Opens a driver on this thread, which alone may turn the worker from now on.
     pub(super) fn begin(self, choice: Choice) -> std::io::Result<Turning> {
         let (driver, _, _) = Driver::open(choice)?;
-        let wanted = vec![self.next_wake()];
-        Ok(Turning { worker: self, driver, start: Instant::now(), done: Vec::new(), wanted })
+        let Idle { turns, parking, wakes } = self;
+        let wanted = vec![next_wake(&wakes)];
+        Ok(Turning { turns, driver, parking, wakes, done: Vec::new(), wanted })
     }
+}
 
-    fn next_wake(&self) -> (Token, Op) {
-        let (socket, buffer) = (self.wakes.clone(), BytesMut::with_capacity(64));
-        (Token { space: WAKE, index: 0 }, Op::Receive { socket, buffer })
-    }
+fn next_wake(wakes: &Descriptor) -> (Token, Op) {
+    let (socket, buffer) = (wakes.clone(), BytesMut::with_capacity(64));
+    (Token { space: WAKE, index: 0 }, Op::Receive { socket, buffer })
+}
 
-    /// Whether a request arrived after the last turn; it is taken at once, so that it is not forgotten.
-    fn requests_waiting(&mut self) -> bool {
-        if self.desk.is_full() {
-            return false; // room comes with a completion
-        }
-        match self.requests.try_recv() {
-            Ok(request) => {
-                self.desk.handle(request);
-                true
-            }
-            Err(TryRecvError::Empty) => false,
-            Err(TryRecvError::Disconnected) => {
-                self.desk.closing = true;
-                true
-            }
+impl Worker {
+    fn now(&self) -> Now {
+        Now {
+            monotonic_us: self.start.elapsed().as_micros() as u64,
+            wall_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
         }
     }
 
-    fn turn(&mut self, now: Now, done: &mut Vec<Completion>, wanted: &mut Vec<(Token, Op)>) {
+    /// Whether there is something for the thread to do; a request that came after its turn is kept for the next.
+    fn has_work(&mut self) -> bool {
+        if !self.desk.is_full() && self.late.is_empty() {
+            // Where it is full, room comes with a completion.
+            match self.requests.try_recv() {
+                Ok(request) => self.late.push_back(request),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.desk.closing = true,
+            }
+        }
+        let late = !self.desk.is_full() && !self.late.is_empty();
+        late || self.desk.closing || self.left_over()
+    }
+
+    /// Whether whoever had the turn before leaves something that only the thread can do.
+    fn left_over(&self) -> bool {
+        !self.wanted.is_empty() || self.desk.has_events() || self.desk.shard.failure().is_some()
+    }
+
+    fn turn(&mut self, done: &mut Vec<Completion>, wanted: &mut Vec<(Token, Op)>) {
+        let now = self.now();
         for completion in done.drain(..) {
-            if completion.token.space == SHARD {
-                self.desk.shard.complete(completion);
-            } else if matches!(completion.result, Ok(Done::Received(_))) {
-                wanted.push(self.next_wake());
-            }
+            self.desk.shard.complete(completion);
         }
         self.desk.take_events();
         for _ in 0..REQUESTS_MAX {
             if self.desk.is_full() || self.desk.closing {
                 break;
             }
-            match self.requests.try_recv() {
+            match self.late.pop_front().map_or_else(|| self.requests.try_recv(), Ok) {
                 Ok(request) => self.desk.handle(request),
                 Err(_) => break,
             }
@@ -143,7 +176,58 @@ impl Worker {
         self.desk.shard.commit(now);
         // A truncation may have been done by what came before, and given up what it held.
         self.desk.take_events();
+        wanted.append(&mut self.wanted);
         self.desk.shard.collect(wanted);
+    }
+
+    /// How long the thread may sleep: not at all if there is something to do.
+    fn rest(&mut self, wait_max: Option<Duration>) -> Option<Duration> {
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let next = self.desk.shard.next_deadline_us();
+        self.asleep_until_us = next.unwrap_or(u64::MAX);
+        let now_us = self.now().monotonic_us;
+        let deadline = next.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
+        deadline.into_iter().chain(wait_max).min()
+    }
+
+    // -- the turn of a caller that waits for its append ---------------------------------------------------
+
+    /// Takes a request without the thread. Gives the write that the caller is to do for it, if it is the one to do
+    /// it, and the number of the request.
+    pub(super) fn lead(&mut self, request: Request) -> Option<(Token, Op, u64)> {
+        // Behind what the same caller may have asked before.
+        if let Ok(earlier) = self.requests.try_recv() {
+            self.late.push_back(earlier);
+        }
+        if !self.late.is_empty() || self.desk.is_full() || self.desk.closing {
+            self.late.push_back(request);
+            return None;
+        }
+        let number = self.desk.handle_own(request);
+        let before = self.wanted.len();
+        self.desk.shard.commit(self.now());
+        self.desk.take_own(number);
+        self.desk.shard.collect(&mut self.wanted);
+        let is_frame = |(_, op): &(Token, Op)| matches!(op, Op::Write { durable: true, .. });
+        let at = before + self.wanted.get(before..)?.iter().position(is_frame)?;
+        let (token, op) = self.wanted.swap_remove(at);
+        Some((token, op, number))
+    }
+
+    /// The write is done. What it was waited for by others, or is to be done next, is the thread's.
+    pub(super) fn led(&mut self, completion: Completion, number: u64) {
+        self.desk.shard.complete(completion);
+        self.desk.take_own(number);
+        self.desk.shard.commit(self.now());
+        self.desk.shard.collect(&mut self.wanted);
+    }
+
+    /// Whether the thread is to be woken behind the turn of a caller.
+    pub(super) fn needs_thread(&self) -> bool {
+        let sooner = self.desk.shard.next_deadline_us().is_some_and(|at| at < self.asleep_until_us);
+        sooner || self.desk.closing || !self.late.is_empty() || self.left_over()
     }
 }
 
@@ -157,30 +241,50 @@ impl Turning {
     /// One turn: takes what was asked and what is done, then waits for more, at most `wait_max` (`None`: without
     /// limit). Whether it was closed and has finished.
     pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> Result<bool, EngineError> {
-        let now = Now {
-            monotonic_us: self.start.elapsed().as_micros() as u64,
-            wall_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
-        };
-        self.worker.turn(now, &mut self.done, &mut self.wanted);
-        let shard = &self.worker.desk.shard;
-        if let Some(what) = shard.failure() {
-            return Err(EngineError::Failed(what.to_string()));
+        self.done.retain(|completion| {
+            if completion.token.space != SHARD && matches!(completion.result, Ok(Done::Received(_))) {
+                self.wanted.push(next_wake(&self.wakes));
+            }
+            completion.token.space == SHARD
+        });
+        let mut turn = self.turns.take();
+        let Some(worker) = turn.worker() else { return Ok(true) };
+        worker.asleep_until_us = 0;
+        worker.turn(&mut self.done, &mut self.wanted);
+        let answers = worker.desk.take_answers();
+        let failure = worker.desk.shard.failure().map(str::to_string);
+        let finished = worker.desk.is_finished();
+        drop(turn);
+        if failure.is_none() && !finished {
+            let submitted = !self.wanted.is_empty();
+            self.driver.submit(&mut self.wanted).map_err(failed)?;
+            if submitted && !answers.is_empty() {
+                // The device works while those who waited are woken.
+                self.driver.wait(Some(Duration::ZERO), &mut self.done).map_err(failed)?;
+            }
         }
-        if self.worker.desk.is_finished() {
+        answers.into_iter().for_each(|answer| answer.give());
+        if let Some(what) = failure {
+            return Err(EngineError::Failed(what));
+        }
+        if finished {
             return Ok(true);
         }
-        let next = shard.next_deadline_us();
-        let deadline = next.map(|at| Duration::from_micros(at.saturating_sub(now.monotonic_us)));
-        self.driver.submit(&mut self.wanted).map_err(failed)?;
-        self.worker.parking.announce();
-        let late = self.worker.requests_waiting();
-        let timeout = match late {
-            true => Some(Duration::ZERO),
-            false => deadline.into_iter().chain(wait_max).min(),
-        };
+        let idle = self.done.is_empty();
+        let timeout = self.turns.look(&self.parking, |worker| match worker {
+            Some(worker) if idle => worker.rest(wait_max),
+            _ => Some(Duration::ZERO),
+        });
         self.driver.wait(timeout, &mut self.done).map_err(failed)?;
-        self.worker.parking.awake();
+        self.parking.awake();
         Ok(false)
+    }
+}
+
+impl Drop for Turning {
+    /// Nobody turns the worker any more: what is left in it is answered, and files are no longer written to.
+    fn drop(&mut self) {
+        drop(self.turns.end());
     }
 }
 

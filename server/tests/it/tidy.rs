@@ -308,6 +308,19 @@ fn dependencies_come_from_the_registry_under_known_licences() {
     expect_none("dependencies", &wrong);
 }
 
+/// What `ringmain-bench engine peers` builds is no part of the workspace and not downloaded by it, so its licences are not
+/// at hand; where it comes from is.
+#[test]
+fn what_the_engine_is_compared_with_comes_from_the_registry() {
+    let lock = std::fs::read_to_string(top().join("bench/peers/Cargo.lock")).expect("the lock file is there");
+    let sources: Vec<&str> = lock.lines().filter(|line| line.starts_with("source = ")).collect();
+    assert!(sources.len() > 20, "it names its packages");
+    let known = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+    let wrong: Vec<String> =
+        sources.iter().filter(|line| **line != known).map(|line| (*line).to_owned()).collect();
+    expect_none("packages from elsewhere", &wrong);
+}
+
 /// Reads an SPDX expression far enough: of alternatives one must be in the list, of a conjunction all.
 /// Tools of tests alone, which are in no program; the reason is in docs/decisions.
 const EXCEPTIONS: [(&str, &str); 1] = [("cbindgen", "MPL-2.0")];
@@ -331,7 +344,7 @@ fn every_dependency_has_its_reason() {
     let page =
         std::fs::read_to_string(top().join("docs/decisions/0007-dependencies.md")).expect("the page exists");
     let mut wrong = Vec::new();
-    for manifest in ["engine", "server", "bench", "fuzz"] {
+    for manifest in ["engine", "server", "bench", "bench/peers", "fuzz"] {
         let text =
             std::fs::read_to_string(top().join(manifest).join("Cargo.toml")).expect("a manifest can be read");
         for name in dependencies(&text) {
