@@ -36,18 +36,31 @@
 //! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
 //! not allowed.
 
+#![warn(missing_docs)]
+
 pub mod embed;
 pub mod error;
 pub mod format;
 pub mod io;
-pub mod journal;
+pub(crate) mod journal;
 pub mod limits;
-pub mod partition;
+pub(crate) mod partition;
 pub mod planted;
-pub mod segment;
+pub(crate) mod segment;
 pub mod shard;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod types;
 pub mod verify;
 mod weakened;
+
+/// What the benchmarks and the fuzzer of this repository take hold of by itself. Nobody else should: it changes freely.
+#[doc(hidden)]
+pub mod parts {
+    pub mod journal {
+        pub use crate::journal::Gathering;
+    }
+    pub mod segment {
+        pub use crate::segment::{Segment, Segments, check, lay_out};
+    }
+}

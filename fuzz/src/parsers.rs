@@ -14,7 +14,7 @@ use ringmain_engine::format::record::{self, Record};
 use ringmain_engine::format::run::{self, RunHeader, SegmentHeader};
 use ringmain_engine::format::superblock::Superblock;
 use ringmain_engine::format::varint;
-use ringmain_engine::segment;
+use ringmain_engine::parts::segment;
 use ringmain_engine::types::LogId;
 use zerocopy::IntoBytes;
 

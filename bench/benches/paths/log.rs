@@ -10,9 +10,9 @@ use ringmain_engine::format::crc::crc32c;
 use ringmain_engine::format::frame::{HEADER_BYTES, Kind};
 use ringmain_engine::format::record::{self, BatchBuilder};
 use ringmain_engine::format::run::RunHeader;
-use ringmain_engine::journal::Gathering;
 use ringmain_engine::limits::Sizes;
-use ringmain_engine::segment::{Segment, Segments};
+use ringmain_engine::parts::journal::Gathering;
+use ringmain_engine::parts::segment::{Segment, Segments};
 use ringmain_engine::types::{LogId, Offset};
 
 use super::Path;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringmain_engine::format::batch::CheckedBatch;
 use ringmain_engine::limits::BLOCK_BYTES;
-use ringmain_engine::partition::Keep;
+use ringmain_engine::shard::Keep;
 use ringmain_engine::types::LogId;
 
 use super::driver::Driver;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringmain_engine::limits::{SEGMENT_BYTES, Sizes};
-use ringmain_engine::partition::Keep;
+use ringmain_engine::shard::Keep;
 use ringmain_engine::shard::ShardCounts;
 use ringmain_engine::types::LogId;
 use serde_json::{Value, json};

@@ -132,11 +132,6 @@ impl Files {
         }
     }
 
-    /// Files live, and files in all.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.live.len(), self.live.len() + self.spare.len())
-    }
-
     /// Whether there is nothing to go on with once the current file is full, which is half full.
     pub fn needs_another(&self) -> bool {
         let any = self.making.is_some() || !self.unused.is_empty();
@@ -219,7 +214,7 @@ impl Files {
 }
 
 /// Where a journal file is until it is filled with zeros, durably: a file that has its name can be used.
-pub fn unfinished(path: &Path) -> PathBuf {
+fn unfinished(path: &Path) -> PathBuf {
     path.with_extension("new")
 }
 

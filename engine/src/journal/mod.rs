@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
-pub use files::{Files, JournalFile, file_name, unfinished};
+pub use files::{Files, JournalFile, file_name};
 pub use gather::{Gathered, Gathering, Piece, Promise};
 
 use crate::format::checkpoint::FileSet;
@@ -226,11 +226,6 @@ impl Journal {
     /// Bytes gathered or waiting behind the write in flight.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
-    }
-
-    /// Highest sequence that is durable, and the chain behind it is only known while nothing is in flight.
-    pub fn durable_sequence(&self) -> u64 {
-        self.durable
     }
 
     /// Figures since the start.

@@ -35,9 +35,9 @@ use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
 use crate::format::run::RunPlace;
 use crate::io::{Completion, Done, Fault, Op, Token};
-use crate::journal::{DurableFrame, Journal, JournalCounts, Piece, Promise};
+use crate::journal::{DurableFrame, Journal, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
-use crate::partition::{Keep, Partition, TailBatch, Verdict, Watermarks};
+use crate::partition::{Partition, TailBatch, Verdict};
 use crate::planted::{Bug, planted};
 use crate::segment::SegmentName;
 use crate::types::{LogId, Now, Offset, Ticket};
@@ -50,6 +50,10 @@ pub use replica::SealedPlace;
 pub use retained::Retained;
 pub use room::{Need, Shortage};
 pub use truncate::TruncateRefused;
+
+pub use crate::journal::JournalCounts;
+pub use crate::partition::{Keep, Watermarks};
+pub use crate::segment::compact::Codecs;
 
 /// The token space of the engine's operations.
 pub const TOKEN_SPACE: u16 = 0;

@@ -11,15 +11,15 @@
 //!     └── stopped cleanly | killed | power cut | a write failed | bytes rot
 //! ```
 
-pub mod clock;
+pub(crate) mod clock;
 mod faults;
-pub mod model;
-pub mod prng;
+pub(crate) mod model;
+pub(crate) mod prng;
 #[cfg(test)]
 mod tests;
-pub mod trace;
+pub(crate) mod trace;
 mod workload;
-pub mod world;
+pub(crate) mod world;
 
 pub use world::{Summary, World};
 

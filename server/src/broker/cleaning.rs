@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ringmain_engine::format::record;
-use ringmain_engine::segment::compact::Codecs;
+use ringmain_engine::shard::Codecs;
 use ringmain_engine::shard::Compaction;
 use ringmain_engine::types::{LogId, Now};
 

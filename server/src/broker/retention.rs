@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ringmain_engine::partition::Keep;
+use ringmain_engine::shard::Keep;
 use ringmain_engine::types::Now;
 
 use super::catalog::{Topic, shard_of};

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ringmain_engine::partition::Keep;
-use ringmain_engine::segment::compact::Codecs;
+use ringmain_engine::shard::Codecs;
 use ringmain_engine::shard::Compaction;
+use ringmain_engine::shard::Keep;
 use ringmain_engine::types::{LogId, Offset};
 
 use super::super::driver::Driver;

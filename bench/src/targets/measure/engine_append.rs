@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ringmain_engine::partition::Keep;
+use ringmain_engine::shard::Keep;
 use ringmain_engine::types::LogId;
 
 use crate::engine::append::batch_filling;
