@@ -1,7 +1,5 @@
 //! What the world did to us: faults of files, and damage found in them. Each names its file and place.
 
-#![deny(missing_docs)]
-
 use std::fmt;
 use std::path::PathBuf;
 

@@ -36,7 +36,7 @@
 //! and takes operations and events from it. It starts no thread, but for those of [`io::poll`] where io_uring is
 //! not allowed.
 
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 pub mod embed;
 pub mod error;

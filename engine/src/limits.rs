@@ -1,7 +1,5 @@
 //! Every compile-time limit of the engine, its unit in its name, its reason beside it.
 
-#![deny(missing_docs)]
-
 /// Direct I/O is aligned to this many bytes in memory, in the file and in length.
 /// 4096 is the physical sector of nearly every device; writing less makes the device read first.
 pub const BLOCK_BYTES: usize = 4096;

@@ -6,30 +6,55 @@
 /// A bug somebody could have written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
+    /// Appends are acknowledged when their frame is handed out, not when it is written.
     AckBeforeWrite,
+    /// A frame whose write failed is acknowledged.
     AckFailedWrite,
+    /// A frame is overwritten in memory by the next one before it is written.
     BufferReusedEarly,
+    /// A checkpoint is written although segments are not synced.
     CheckpointBeforeSync,
+    /// A checkpoint gets its name before its bytes are synced.
     CheckpointFileNotSynced,
+    /// A checkpoint says of what is only in the journal that it is in segments.
     CheckpointCountsDurableAsSettled,
+    /// Compaction drops the last record of a key.
     CompactionDropsLast,
+    /// Compaction puts a file in the place of a segment before it is synced.
     CompactionNotSynced,
+    /// Files of a log are removed before its deletion is durable.
     DeleteBeforeDurable,
+    /// A trim is not written to the journal.
     DropLastTrim,
+    /// A batch that came again is acknowledged although the first copy may not be durable.
     DuplicateAckedAtOnce,
+    /// A checkpoint is written although directories of segments are not synced.
     ForgetDirectorySync,
+    /// A checkpoint forgets the idempotent producers.
     ForgetProducers,
+    /// A journal file is used again before the checkpoint that makes it superfluous.
     JournalFileRecycledTooSoon,
+    /// A failed sync is taken for a success.
     RetryFailedSync,
+    /// A frame that was durable and is damaged is cut as if it had been torn.
     RottenTakenForTorn,
+    /// Runs are served without a look at their checksums.
     ServeUnchecked,
+    /// A run counts as settled before it is written.
     SettledBeforeWritten,
+    /// A frame of an earlier use of the file is taken for the next one.
     StaleGenerationTrusted,
+    /// The superblock names a new start before that one's checkpoints exist.
     SuperblockBeforeCheckpoints,
+    /// A start does not overwrite what a write of the last one may still bring.
     SuperblockNotClaimed,
+    /// The superblock is not synced.
     SuperblockNotSynced,
+    /// What was truncated is served again after a start.
     TruncatedTailComesBack,
+    /// A truncation is carried out again on what came after it.
     TruncationReplayedTwice,
+    /// A segment that a checkpoint does not know is kept, and later taken for one that counts.
     UnfinishedSegmentKept,
 }
 

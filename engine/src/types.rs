@@ -1,7 +1,5 @@
 //! The words the whole engine is written in. Plain values, no behaviour beyond conversion.
 
-#![deny(missing_docs)]
-
 use std::fmt;
 
 /// Number of a record in a log, counted from zero. Never a byte place: that is a position.

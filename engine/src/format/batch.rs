@@ -52,18 +52,31 @@ pub const CONTROL: i16 = 0x20;
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BatchHeader {
+    /// Offset of the first record; stamped when the batch is appended.
     pub base_offset: I64,
+    /// Bytes of everything behind this field.
     pub length: I32,
+    /// Leader epoch; stamped when the batch is appended.
     pub leader_epoch: I32,
+    /// Version of the batch: 2.
     pub magic: u8,
+    /// CRC-32C of everything from the attributes to the end.
     pub crc: U32,
+    /// Bits: [`CODEC_MASK`], [`LOG_APPEND_TIME`], [`TRANSACTIONAL`], [`CONTROL`].
     pub attributes: I16,
+    /// Offset of the last record minus the base offset.
     pub last_offset_delta: I32,
+    /// What the times of the records count from, in ms since the Unix epoch.
     pub base_timestamp: I64,
+    /// Latest time of a record, in ms since the Unix epoch.
     pub max_timestamp: I64,
+    /// Id of an idempotent producer; -1: none.
     pub producer_id: I64,
+    /// Epoch of the producer; a later one fences earlier ones.
     pub producer_epoch: I16,
+    /// The producer's number of the first record; -1: none.
     pub base_sequence: I32,
+    /// Records in the batch; compaction makes them fewer than the offsets.
     pub records_count: I32,
 }
 
@@ -96,7 +109,12 @@ pub enum BatchError {
     /// Not version 2.
     Magic(u8),
     /// The checksum does not match.
-    Crc { expected: u32, found: u32 },
+    Crc {
+        /// What the header says.
+        expected: u32,
+        /// What the bytes give.
+        found: u32,
+    },
     /// Counts that contradict each other, or no record at all.
     Count,
     /// A control batch, which only the log itself may write.

@@ -37,21 +37,28 @@ const TOTAL_AT: usize = 48;
 /// What a checkpoint says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// The start of the directory that the checkpoint belongs to.
     pub incarnation: u32,
+    /// Which shard's it is.
     pub shard: u16,
+    /// Frames up to this one are contained in the checkpoint and the segments.
     pub sequence: u64,
+    /// Checksum field of that frame, which the next one names.
     pub chain: u32,
     /// Frames up to this one were on the device when the checkpoint was written: what is not sound is no torn write.
     pub durable: u64,
     /// The files of the shard's journal.
     pub journal: FileSet,
+    /// Every log of the shard, in any order.
     pub logs: Vec<LogState>,
 }
 
 /// One log at the time of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogState {
+    /// Which log.
     pub id: LogId,
+    /// First offset that may be read.
     pub start: Offset,
     /// Every record below is in a segment, unless it is below `start`.
     pub end: Offset,
@@ -59,6 +66,7 @@ pub struct LogState {
     pub first_segment: Offset,
     /// The segment that is being filled, and where its next run goes; position 0: there is none.
     pub segment_base: Offset,
+    /// Where in that segment the next run goes, in bytes.
     pub segment_position: u64,
     /// The frame of the last truncation contained in this; entries of the log up to it are not replayed. 0: none.
     pub truncated_in: u64,
@@ -66,14 +74,18 @@ pub struct LogState {
     pub generation: u32,
     /// Each segment, in order; none while the generation is 0, for then the names tell it.
     pub segments: Vec<SegmentState>,
+    /// Epoch that batches are stamped with.
     pub leader_epoch: i32,
+    /// Idempotent producers, with what they appended below `end`.
     pub producers: Vec<ProducerState>,
 }
 
 /// A segment of a log that was truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentState {
+    /// First offset of the segment.
     pub base: Offset,
+    /// Truncations into segments that came before it; a part of its file's name.
     pub generation: u32,
     /// What stands at this offset and behind does not count.
     pub limit: Offset,
@@ -82,8 +94,11 @@ pub struct SegmentState {
 /// What a log remembers of one idempotent producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerState {
+    /// The producer's id.
     pub id: i64,
+    /// The epoch of its last batch.
     pub epoch: i16,
+    /// Latest time in its last batch, in ms since the Unix epoch.
     pub last_timestamp_ms: i64,
     /// The last batches, oldest first.
     pub batches: Vec<ProducerBatch>,
@@ -92,16 +107,22 @@ pub struct ProducerState {
 /// One batch a producer may send again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerBatch {
+    /// Sequence of the first record.
     pub base_sequence: i32,
+    /// Sequence of the last record.
     pub last_sequence: i32,
+    /// Offset that the first record got.
     pub base_offset: Offset,
 }
 
 /// The files of one shard's journal: their numbers, which are in their names, and how long each is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FileSet {
+    /// Number of the first file.
     pub first: u32,
+    /// How many files, numbered from the first on.
     pub count: u32,
+    /// Length of each file in bytes, once it is filled.
     pub file_bytes: u64,
 }
 

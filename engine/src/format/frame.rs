@@ -69,20 +69,35 @@ pub const ENTRY_BYTES: usize = size_of::<EntryHeader>();
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct FrameHeader {
+    /// [`MAGIC`].
     pub magic: U32,
+    /// [`VERSION`], or an older one that is still read.
     pub version: U16,
+    /// Whose journal it is.
     pub shard: U16,
+    /// Generation of the file: rises each time the file is used again.
     pub generation: U32,
+    /// Bytes of the whole frame.
     pub length: U32,
+    /// Number of the frame: dense, over all files of the shard.
     pub sequence: U64,
+    /// Where the frame begins in its file, in blocks of 4096 bytes. See [`FrameHeader::position`].
     pub block: U32,
+    /// CRC-32C of the directory.
     pub directory_checksum: U32,
+    /// Highest sequence known durable when the frame was written.
     pub durable_upto: U64,
+    /// Bytes of the entries; padding behind the last is not counted.
     pub body_bytes: U32,
+    /// Entries in the frame; 0: it only seals what is before it.
     pub entries_count: U32,
+    /// Checksum field of the frame before.
     pub previous: U32,
+    /// CRC-32C of the body.
     pub body_checksum: U32,
+    /// The start of the directory that wrote it.
     pub incarnation: U32,
+    /// CRC-32C of the header before this field.
     pub checksum: U32,
 }
 
@@ -93,12 +108,19 @@ const _: () = assert!(ENTRY_BYTES == 32);
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct EntryHeader {
+    /// [`Kind::code`] of what the entry says.
     pub kind: u8,
+    /// Zeros.
     pub zero: [u8; 3],
+    /// Bytes that follow this header and belong to the entry.
     pub length: U32,
+    /// Id of the log.
     pub log: U64,
+    /// What it means depends on the kind; see the table above.
     pub offset: U64,
+    /// Of a batch: the epoch it is stamped with; otherwise 0.
     pub leader_epoch: U32,
+    /// As in [`Entry::offsets_count`].
     pub offsets_count: U32,
 }
 
@@ -148,9 +170,11 @@ pub enum FrameError {
     Magic,
     /// Written by a version this code does not know.
     Version(u16),
+    /// The header is damaged.
     HeaderChecksum,
     /// Lengths that contradict each other, or more bytes than there are.
     Length,
+    /// The body is damaged.
     BodyChecksum,
     /// An entry that cannot be.
     Entry,
@@ -276,9 +300,13 @@ pub fn check(bytes: &[u8]) -> Result<FrameHeader, FrameError> {
 /// One entry of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// What it says.
     pub kind: Kind,
+    /// Of which log.
     pub log: LogId,
+    /// Batch: its base offset. Trim: the new log start offset. Truncate: the new log end offset.
     pub offset: Offset,
+    /// Of a batch: the epoch it is stamped with; otherwise 0.
     pub leader_epoch: i32,
     /// How many offsets a batch has; 0 in version 1, where the batch alone says it.
     pub offsets_count: u32,

@@ -21,8 +21,11 @@ pub struct Record {
     pub offset_delta: u32,
     /// Timestamp of the record minus the batch's base timestamp, in ms.
     pub timestamp_delta_ms: i64,
+    /// The key; `None`: absent, which is not the same as empty.
     pub key: Option<Bytes>,
+    /// The value; `None`: absent, which in a compacted log deletes the key.
     pub value: Option<Bytes>,
+    /// Names and values in the order of the producer. A name may come more than once.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
 }
 

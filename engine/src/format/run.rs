@@ -38,12 +38,19 @@ pub const RUN_TOTAL_BYTES_MAX: usize =
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct SegmentHeader {
+    /// "RMSG".
     pub magic: U32,
+    /// 1.
     pub version: U16,
+    /// Zeros.
     pub zero: U16,
+    /// Id of the log.
     pub log: U64,
+    /// Offset that the segment begins with; also in the file's name.
     pub base_offset: U64,
+    /// Epoch of the log when the segment was begun.
     pub leader_epoch: U32,
+    /// CRC-32C of everything before.
     pub checksum: U32,
 }
 
@@ -51,10 +58,15 @@ pub struct SegmentHeader {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct RunHeader {
+    /// "RMRN".
     pub magic: U32,
+    /// 1; 2 if the run was compacted.
     pub version: U16,
+    /// Zeros.
     pub zero: U16,
+    /// Id of the log.
     pub log: U64,
+    /// Offset of the first record; compaction may have removed it.
     pub base_offset: U64,
     /// One more than the last offset in the run.
     pub end_offset: U64,
@@ -62,6 +74,7 @@ pub struct RunHeader {
     pub bytes: U32,
     /// CRC-32C of the batches.
     pub body_checksum: U32,
+    /// Latest time of a record in the run, in ms since the Unix epoch.
     pub max_timestamp_ms: I64,
     /// Of the run in its file.
     pub position: U64,
@@ -77,10 +90,15 @@ const _: () = assert!(RUN_HEADER_BYTES == 64);
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct RunPlace {
+    /// Offset of the first record; compaction may have removed it.
     pub base_offset: U64,
+    /// One more than the last offset in the run.
     pub end_offset: U64,
+    /// Where the run begins in its file, in bytes.
     pub position: U64,
+    /// Latest time of a record in the run, in ms since the Unix epoch.
     pub max_timestamp_ms: I64,
+    /// Bytes of the batches, header and padding excluded.
     pub bytes: U32,
     /// As in the run's header.
     pub compacted_at_s: U32,

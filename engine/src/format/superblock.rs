@@ -19,7 +19,9 @@ pub const FEATURES: u32 = 1;
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Superblock {
+    /// "RMSB".
     pub magic: U32,
+    /// [`VERSION`].
     pub version: U32,
     /// Features an older version may ignore.
     pub compatible: U32,
@@ -27,7 +29,9 @@ pub struct Superblock {
     pub read_only_compatible: U32,
     /// Features an older version must not touch.
     pub incompatible: U32,
+    /// Number of the node that made the directory.
     pub node_id: U32,
+    /// The id the directory was given when it was made.
     pub cluster_id: [u8; 16],
     /// Rises with every write of the superblock; the higher copy counts.
     pub writes: U64,
@@ -35,7 +39,9 @@ pub struct Superblock {
     pub incarnation: U32,
     /// Shards of the current incarnation.
     pub shards: U16,
+    /// Zeros.
     pub zero: U16,
+    /// CRC-32C of everything before.
     pub checksum: U32,
 }
 

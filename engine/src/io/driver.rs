@@ -25,7 +25,9 @@ pub enum Choice {
 
 /// Carries operations to the kernel and completions back, for the thread that opened it.
 pub enum Driver {
+    /// By io_uring.
     Uring(Ring),
+    /// By epoll, and threads for files.
     Poll(Poll),
 }
 

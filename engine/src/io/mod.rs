@@ -48,6 +48,7 @@ pub struct Token {
 /// An open file or socket. It is closed when the last operation and the last owner let go of it.
 #[derive(Clone, Debug)]
 pub enum Descriptor {
+    /// A descriptor of this process.
     Kernel(Arc<OwnedFd>),
     /// A file on a [`disk::Disk::Simulated`].
     #[cfg(feature = "sim")]
@@ -103,70 +104,99 @@ pub enum Open {
 pub enum Op {
     /// Reads up to `length` bytes into `buffer`, which must be empty, aligned and large enough.
     Read {
+        /// From which file.
         file: Descriptor,
+        /// Where in it, in bytes; whole blocks.
         position: u64,
+        /// Where the bytes go.
         buffer: BytesMut,
+        /// How many bytes; whole blocks.
         length: usize,
     },
     /// Writes all of `data`. With `durable` it is on the device when the completion comes.
     Write {
+        /// Into which file.
         file: Descriptor,
+        /// Where in it, in bytes; whole blocks where the file is open for direct I/O.
         position: u64,
+        /// What to write, aligned as the position is.
         data: Bytes,
+        /// Whether the completion waits for the device.
         durable: bool,
     },
     /// Makes all completed writes to `file` durable, and the entries of a directory.
     Sync {
+        /// A file, or a directory opened with [`Open::Directory`].
         file: Descriptor,
     },
     /// Cuts `file` to `length` bytes. Seldom, and done at once.
     Truncate {
+        /// Which file.
         file: Descriptor,
+        /// New length in bytes.
         length: u64,
     },
     /// How much room the file system of a path has left. Seldom, and done at once.
     FreeSpace {
+        /// Any path on it.
         path: PathBuf,
     },
+    /// Opens a file or a directory.
     Open {
+        /// Where it is.
         path: PathBuf,
+        /// For what.
         how: Open,
     },
     /// Not an error if it exists.
     MakeDirectory {
+        /// Where it is to be.
         path: PathBuf,
     },
+    /// Renames a file; one that has the new name is replaced. Durable after a sync of the directory.
     Rename {
+        /// The old path.
         from: PathBuf,
+        /// The new path.
         to: PathBuf,
     },
     /// Removes a file. Not an error if it does not exist.
     Remove {
+        /// Which file.
         path: PathBuf,
     },
     /// Removes an empty directory. Not an error if it does not exist.
     RemoveDirectory {
+        /// Which directory.
         path: PathBuf,
     },
+    /// Waits for one connection and takes it.
     Accept {
+        /// The listening socket.
         listener: Descriptor,
     },
     /// Receives into the spare capacity of `buffer`, once. There must be some: nothing received means the end.
     Receive {
+        /// From which connection.
         socket: Descriptor,
+        /// Where the bytes go, behind what it holds.
         buffer: BytesMut,
     },
     /// Sends `data` in order, or a part of it.
     Send {
+        /// Into which connection.
         socket: Descriptor,
+        /// Of these, the first [`SEND_PIECES_MAX`] at most are sent at once.
         data: Vec<Bytes>,
     },
     /// Ends both directions of a connection; what waits on it completes.
     Shutdown {
+        /// Which connection.
         socket: Descriptor,
     },
     /// Makes another ring's wait return.
     Wake {
+        /// What its driver's [`descriptor`](driver::Driver::descriptor) said.
         ring: RawFd,
     },
 }
@@ -174,7 +204,9 @@ pub enum Op {
 /// What an operation came to.
 #[derive(Debug)]
 pub struct Completion {
+    /// As it was given with the operation.
     pub token: Token,
+    /// What it came to; a fault gives no memory back.
     pub result: Result<Done, Fault>,
 }
 
@@ -183,13 +215,17 @@ pub struct Completion {
 pub enum Done {
     /// The bytes read; fewer than asked for only at the end of the file.
     Read(BytesMut),
+    /// All bytes were written.
     Written,
+    /// What was written before is on the device.
     Synced,
+    /// The file or directory that was opened.
     Opened(Descriptor),
     /// A directory was made, a file cut, renamed or removed, a connection shut down, a ring woken.
     Finished,
     /// Bytes that are free for whoever asks.
     FreeSpace(u64),
+    /// A connection, and who is at its other end.
     Accepted(Descriptor, SocketAddr),
     /// The buffer, longer by what was received; not longer: the peer has finished.
     Received(BytesMut),

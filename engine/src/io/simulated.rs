@@ -27,8 +27,11 @@ use crate::limits::SECTOR_BYTES;
 /// What an operation that may fail is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
+    /// Reading from a file.
     Read,
+    /// Writing into a file.
     Write,
+    /// Syncing a file or a directory.
     Sync,
     /// Opening, making, renaming, removing, listing.
     Name,
@@ -38,15 +41,26 @@ pub enum Class {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trouble {
     /// It fails with this error, and so does every later one of its class if `for_good`.
-    Fails { errno: i32, for_good: bool },
+    Fails {
+        /// As in `errno.h`.
+        errno: i32,
+        /// Whether it goes on failing.
+        for_good: bool,
+    },
     /// The write is reported as done, but the device drops it.
     Lost,
     /// The write is reported as done, but lands so many blocks further back in the file.
-    Misdirected { blocks: u64 },
+    Misdirected {
+        /// How far, in blocks of 4096 bytes; at most to the front of the file.
+        blocks: u64,
+    },
     /// The power is cut: nothing works until [`SimulatedDisk::power_cut`].
     PowerCut,
     /// There is no room for new blocks and names during so many operations. What overwrites goes on.
-    Full { operations: u64 },
+    Full {
+        /// How many operations of any class.
+        operations: u64,
+    },
 }
 
 /// What a power cut may take.
@@ -58,13 +72,16 @@ pub enum Part {
     Data,
 }
 
-/// Trouble to come: with the `countdown`-th operation of its class from now on (any class: `None`), on files whose
-/// name ends in `file` (any file: `None`).
+/// Trouble to come, once.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// Which operations it counts; `None`: of any class.
     pub class: Option<Class>,
+    /// How the paths of the files end whose operations it counts; `None`: of any file.
     pub file: Option<&'static str>,
+    /// It comes with so many of these operations from now on; 1: with the next.
     pub countdown: u64,
+    /// What goes wrong.
     pub trouble: Trouble,
 }
 

@@ -55,8 +55,11 @@ pub struct DurableFrame {
 /// Figures since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JournalCounts {
+    /// Frames written.
     pub frames: u64,
+    /// Bytes of those frames, padding included.
     pub bytes: u64,
+    /// Bytes of their entries.
     pub body_bytes: u64,
 }
 

@@ -24,12 +24,15 @@ use crate::types::{LogId, Offset};
 /// One segment file.
 #[derive(Clone, Debug)]
 pub struct Segment {
+    /// Which segment of its log.
     pub name: SegmentName,
+    /// Its runs, in order.
     pub runs: Vec<RunPlace>,
     /// What stands at this offset and behind was truncated, though it is in the file.
     pub limit: Offset,
     /// Where the next run goes.
     pub position: u64,
+    /// Whether its file is complete.
     pub sealed: bool,
     /// Open while it is written, and once it was read.
     pub file: Option<Descriptor>,

@@ -41,6 +41,7 @@ pub struct Compaction {
     pub lag_ms_max: u64,
     /// Deletions are kept for so many ms after they were compacted first, for readers to see them.
     pub deletions_kept_ms: u64,
+    /// How to look into compressed batches.
     pub codecs: compact::Codecs,
 }
 

@@ -62,22 +62,48 @@ pub const TOKEN_SPACE: u16 = 0;
 #[derive(Debug)]
 pub enum ShardEvent {
     /// The batch appended with this ticket is on the device.
-    Appended { ticket: Ticket, base_offset: Offset, log_start: Offset, duplicate: bool },
+    Appended {
+        /// As it was given with the batch, or to [`Shard::sync`].
+        ticket: Ticket,
+        /// Offset of the first record.
+        base_offset: Offset,
+        /// First offset of the log that may be read.
+        log_start: Offset,
+        /// The producer had appended the batch before, at `base_offset`; or the ticket is of [`Shard::sync`].
+        duplicate: bool,
+    },
     /// A read that could not be answered at once.
-    Read { ticket: Ticket, outcome: ReadOutcome },
-    /// The truncation asked for with this ticket is on the device and done.
-    Truncated { ticket: Ticket },
+    Read {
+        /// As it was given with the read.
+        ticket: Ticket,
+        /// The answer.
+        outcome: ReadOutcome,
+    },
+    /// The truncation asked for with this ticket is on the device and done; or the log was deleted meanwhile.
+    Truncated {
+        /// As it was given with the truncation.
+        ticket: Ticket,
+    },
     /// More of the log can be read.
-    Advanced { log: LogId },
-    /// The shard has failed; what it says names the file and the reason.
-    Failed { what: String },
+    Advanced {
+        /// Which log.
+        log: LogId,
+    },
+    /// The shard has failed: nothing more becomes durable, and nothing in flight is acknowledged.
+    Failed {
+        /// The file and the reason.
+        what: String,
+    },
 }
 
 /// Why a batch was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
+    /// The log does not exist here, or is being deleted.
     UnknownLog,
+    /// The producer's sequence leaves a gap behind its last batch.
     OutOfOrderSequence,
+    /// The producer's epoch is older than one already seen.
     FencedProducer,
     /// The log is being truncated; it takes batches again after [`ShardEvent::Truncated`].
     Truncating,
@@ -116,7 +142,7 @@ enum Effect {
 
 /// Where a shard is and what it may use.
 #[derive(Clone, Debug)]
-pub struct ShardPlace {
+pub(crate) struct ShardPlace {
     /// The data directory.
     pub directory: PathBuf,
     pub shard: u16,

@@ -26,20 +26,28 @@ use crate::types::{LogId, Offset, Ticket};
 pub enum ReadOutcome {
     /// Whole batches, back to back; none if the log ends at the offset.
     Data {
+        /// They share the engine's memory. The first may begin below the offset asked for; or above it, where the log
+        /// was compacted.
         batches: Vec<Bytes>,
+        /// First offset that may be read.
         log_start: Offset,
+        /// Everything below is on the device.
         durable: Offset,
     },
     /// The offset is below the log start or above the durable offset.
     OutOfRange {
+        /// First offset that may be read.
         log_start: Offset,
+        /// Everything below is on the device.
         durable: Offset,
     },
+    /// The log does not exist here, or was deleted meanwhile.
     UnknownLog,
     /// The bytes on the device are not what was written there.
     Damaged(Damage),
     /// The device did not deliver.
     Fault {
+        /// The file and the reason.
         what: String,
     },
 }

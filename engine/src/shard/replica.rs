@@ -15,9 +15,11 @@ use crate::types::{LogId, Offset, Ticket};
 /// A segment that is complete: its file does not change any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedPlace {
+    /// Its file.
     pub path: PathBuf,
-    /// Its first offset, and one more than its last that counts.
+    /// Its first offset.
     pub base: Offset,
+    /// One more than its last offset that counts.
     pub end: Offset,
 }
 

@@ -30,7 +30,12 @@ pub enum Need {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shortage {
     /// The file system has less room left than [`Sizes::free_bytes_min`](crate::limits::Sizes).
-    BelowMark { free_bytes: u64, min_bytes: u64 },
+    BelowMark {
+        /// What it has left.
+        free_bytes: u64,
+        /// What it must have.
+        min_bytes: u64,
+    },
     /// A segment, a checkpoint or a journal file found no room. What it holds waits in journal and memory.
     NoneLeft,
 }

@@ -24,7 +24,12 @@ pub enum TruncateRefused {
     /// The log does not exist here.
     UnknownLog,
     /// The offset is below the log's start or beyond its end.
-    OutOfRange { start: Offset, end: Offset },
+    OutOfRange {
+        /// First offset that may be read.
+        start: Offset,
+        /// The next offset to be assigned.
+        end: Offset,
+    },
     /// The owner has called everything below this offset committed.
     Committed(Offset),
     /// A batch reaches across the offset.

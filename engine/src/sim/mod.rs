@@ -21,7 +21,8 @@ pub(crate) mod trace;
 mod workload;
 pub(crate) mod world;
 
-pub use world::{Summary, World};
+pub use world::Summary;
+use world::World;
 
 /// Runs one seed to its end.
 pub fn run(seed: u64) -> Result<Summary, String> {

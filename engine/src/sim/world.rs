@@ -33,11 +33,15 @@ const COMPACTED_PERCENT: u64 = 15;
 pub struct Summary {
     /// Stands for everything that happened.
     pub trace: u64,
+    /// Starts that succeeded.
     pub lives: u64,
+    /// Operations of the disk.
     pub operations: u64,
     /// Crashes, power cuts, failed operations, damaged places.
     pub faults: u64,
+    /// Acknowledgements that came.
     pub acknowledged: u64,
+    /// Reads that were compared with the model.
     pub reads: u64,
     /// Damage was noticed at a start.
     pub refused: bool,

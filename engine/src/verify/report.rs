@@ -12,12 +12,15 @@ use crate::types::{LogId, Offset};
 /// One thing a person should know, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// The file or directory.
     pub path: PathBuf,
     /// Place in the file, in bytes.
     pub position: u64,
+    /// The log it belongs to; `None`: it is part of no log.
     pub log: Option<LogId>,
     /// The records it concerns, as far as they can be told.
     pub offsets: Option<Range<Offset>>,
+    /// What was found, in words.
     pub what: String,
 }
 
@@ -39,15 +42,21 @@ impl fmt::Display for Finding {
 pub struct Counts {
     /// Copies of the superblock that are sound.
     pub superblocks: u64,
+    /// Checkpoints that are sound.
     pub checkpoints: u64,
+    /// Logs that checkpoints and journals name.
     pub logs: u64,
+    /// Files of the journals.
     pub journal_files: u64,
     /// Frames behind the checkpoints.
     pub frames: u64,
+    /// Entries of those frames.
     pub entries: u64,
     /// Batches in those frames.
     pub frame_batches: u64,
+    /// Segments that count.
     pub segments: u64,
+    /// Runs read in them.
     pub runs: u64,
     /// Batches in those runs.
     pub run_batches: u64,
@@ -58,9 +67,13 @@ pub struct Counts {
 /// Everything a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// Which directory.
     pub directory: PathBuf,
+    /// Which start of the directory counts, from 1: by its superblock, or by its checkpoints where that is damaged.
     pub incarnation: u32,
+    /// Shards of that start.
     pub shards: u16,
+    /// How much was checked.
     pub counts: Counts,
     /// Damage: bytes that are not what was written there, or files that are missing.
     pub findings: Vec<Finding>,

@@ -48,6 +48,7 @@ use replay::Doubtful;
 /// How a data directory is opened.
 #[derive(Clone, Debug)]
 pub struct OpenConfig {
+    /// The data directory; it is made if it is missing.
     pub directory: PathBuf,
     /// Where the directory is.
     pub disk: Disk,
@@ -55,21 +56,29 @@ pub struct OpenConfig {
     pub shards: u16,
     /// Which shard a log belongs to; must be the same function for the whole run.
     pub shard_of: fn(LogId, u16) -> u16,
+    /// Number of this node, which a new directory gets.
     pub node_id: u32,
     /// The id a new directory gets.
     pub new_cluster_id: [u8; 16],
+    /// Bytes of one journal file, a multiple of [`BLOCK_BYTES`] and at most [`JOURNAL_FILE_BYTES_MAX`]; another number than
+    /// before makes new files. The owner appends no batch that a file does not hold with a frame around it.
     pub journal_file_bytes: u64,
-    /// Per shard: bytes of frames kept in memory.
+    /// Bytes of frames that each shard keeps in memory to serve the ends of its logs.
     pub memory_bytes: usize,
+    /// [`Sizes::default`], unless in a test.
     pub sizes: Sizes,
 }
 
 /// An open data directory.
 #[derive(Debug)]
 pub struct Opened {
+    /// As many as were asked for, in the order of their numbers.
     pub shards: Vec<Shard>,
+    /// The id the directory was given when it was made.
     pub cluster_id: [u8; 16],
+    /// What was found and done.
     pub report: Report,
+    /// Keeps other processes out; to be held as long as the shards.
     pub lock: DirectoryLock,
 }
 
