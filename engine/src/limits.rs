@@ -1,4 +1,18 @@
 //! Every compile-time limit of the engine, its unit in its name, its reason beside it.
+//!
+//! What an owner of logs meets:
+//!
+//! | of | limits |
+//! |---|---|
+//! | one batch | [`BATCH_BYTES_MAX`]; decompressed, [`RECORDS_BYTES_MAX`] |
+//! | one log | [`PRODUCERS_MAX`] idempotent producers, [`PRODUCER_BATCHES_MAX`] batches of each |
+//! | one shard | [`LOGS_MAX`] logs; [`JOURNAL_WAITING_BYTES_MAX`] waiting for the device |
+//! | journal files | [`JOURNAL_FILE_BYTES`] unless configured, at most [`JOURNAL_FILE_BYTES_MAX`]; [`JOURNAL_FILES_MAX`] a shard |
+//! | segments | [`SEGMENT_BYTES`], in runs of [`RUN_BYTES`] |
+//! | the file system | [`FREE_BYTES_MIN`] must be left |
+//!
+//! The others bound what the engine does beside appends: how many reads and writes of segments are under way at a time,
+//! what is kept in memory, how often something is looked at. [`Sizes`] are those that tests make smaller.
 
 /// Direct I/O is aligned to this many bytes in memory, in the file and in length.
 /// 4096 is the physical sector of nearly every device; writing less makes the device read first.

@@ -43,12 +43,14 @@ impl<T> Slot<T> {
     }
 }
 
-/// An answer to come. Dropping it does not take the request back.
+/// An answer to come: waited for with [`Ack::wait`], awaited, or called back with by [`Ack::on_done`]. `Ok` says that the
+/// request is durable. Dropping it does not take the request back.
 #[must_use = "a request is durable only when its answer says so"]
 pub struct Ack<T>(Arc<Slot<T>>);
 
 impl<T> Ack<T> {
-    /// Blocks the calling thread until the answer is there.
+    /// Blocks the calling thread until the answer is there. A thread that turns the shard itself must not: see
+    /// [`ManualEngine`](super::ManualEngine).
     pub fn wait(self) -> Answer<T> {
         let mut state = self.0.state();
         loop {

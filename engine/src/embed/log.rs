@@ -66,20 +66,26 @@ impl Log {
     }
 
     /// Appends one record batch (version 2, as Kafka defines it), stored byte for byte but for its base offset
-    /// and leader epoch. Durable when the ack says `Ok`.
+    /// and leader epoch. Durable, as a whole, when the ack says `Ok`.
+    ///
+    /// Fails if the batch is larger than [`Config::batch_bytes_max`](super::Config::batch_bytes_max)
+    /// ([`EngineError::Batch`]), if the file system has too little room ([`EngineError::NoSpace`]), or if its producer's
+    /// sequence or epoch does not follow what the log has of it ([`EngineError::OutOfOrderSequence`],
+    /// [`EngineError::FencedProducer`]).
     pub fn append(&self, batch: CheckedBatch) -> Ack<Appended> {
         self.engine.ask(self.id, |done| Request::Append { log: self.id, batch, expect: None, done })
     }
 
     /// Appends only if the batch gets the offset `expected`; otherwise [`EngineError::WrongOffset`] and nothing
-    /// was appended. Compares with everything asked before, durable or not.
+    /// was appended. Compares with everything asked before, durable or not. For the rest like [`Log::append`].
     pub fn append_at(&self, expected: Offset, batch: CheckedBatch) -> Ack<Appended> {
         self.engine.ask(self.id, |done| Request::Append { log: self.id, batch, expect: Some(expected), done })
     }
 
-    /// Appends plain values, each as the value of one record, all durable together.
+    /// Appends plain values, each as the value of one record, in one batch: all durable together when the ack says `Ok`.
     ///
-    /// Fails at once if there are none, or if they are too large for one batch.
+    /// Fails at once if there are none, or if they are too large for one batch ([`EngineError::Batch`]); later like
+    /// [`Log::append`].
     pub fn append_values(&self, values: &[&[u8]]) -> Result<Ack<Appended>, EngineError> {
         batch_of(values).map(|batch| self.append(batch))
     }
@@ -97,13 +103,16 @@ impl Log {
     }
 
     /// Reads whole batches from the one that holds `from`: at most `bytes_max` bytes, but at least one batch, and
-    /// maybe fewer than there are: go on at [`ReadBatches::next_offset`]. Nothing if the log ends there. Every byte was
-    /// verified when it came from the device.
+    /// maybe fewer than there are: go on at [`ReadBatches::next_offset`]. Nothing if the log ends there. Only what is
+    /// durable is read, and every byte was verified when it came from the device.
+    ///
+    /// Fails if `from` is below the log's start or above what is durable ([`EngineError::OutOfRange`]), or if what is
+    /// there is damaged ([`EngineError::Damaged`]) or cannot be read ([`EngineError::Failed`]).
     pub fn read(&self, from: Offset, bytes_max: usize) -> Ack<ReadBatches> {
         self.engine.ask(self.id, |done| Request::Read { log: self.id, from, bytes_max, wait: false, done })
     }
 
-    /// Like [`Log::read`], but waits until there is something to read.
+    /// Like [`Log::read`], but its ack waits until there is something to read.
     pub fn tail(&self, from: Offset, bytes_max: usize) -> Ack<ReadBatches> {
         self.engine.ask(self.id, |done| Request::Read { log: self.id, from, bytes_max, wait: true, done })
     }
@@ -141,12 +150,12 @@ impl Log {
         self.engine.ask(self.id, |done| Request::Replica { log: self.id, batch, done })
     }
 
-    /// The segments whose files do not change any more, oldest first.
+    /// The segments whose files do not change any more, oldest first. See [`Log::export`].
     pub fn sealed_segments(&self) -> Ack<Vec<SealedSegment>> {
         self.engine.ask(self.id, |done| Request::Sealed { log: self.id, done })
     }
 
-    /// What the log holds now.
+    /// What the log holds now. Its `end` counts what is asked for and not durable yet.
     pub fn bounds(&self) -> Ack<Bounds> {
         self.engine.ask(self.id, |done| Request::Bounds { log: self.id, done })
     }

@@ -14,14 +14,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Every request gives an [`Ack`]: `.wait()` blocks, `.await` does not (no runtime is asked for), `.on_done(..)`
-//! calls back. A request is durable when its ack says `Ok`, not before. Requests of one handle to one log are
-//! carried out in their order.
+//! * [`Engine`] is an open directory, [`Log`] one log in it: handles to clone and to give to any thread.
+//! * Every request gives an [`Ack`]: `.wait()` blocks, `.await` does not (no runtime is asked for), `.on_done(..)` calls
+//!   back. [`Log::append_waiting`] blocks, too, and where it can it does the write on the calling thread.
+//! * [`batch_of`] makes a batch of plain values, [`BatchBuilder`](crate::format::record::BatchBuilder) one with keys,
+//!   times and headers.
+//! * [`ManualEngine`] is the same without a thread: nothing happens but in [`ManualEngine::drive`].
 //!
-//! Limits: batches of at most [`BATCH_BYTES_MAX`] bytes,
-//! [`LOGS_MAX`](crate::limits::LOGS_MAX) logs a shard. A shard whose journal could not be written has failed:
-//! nothing in flight is acknowledged, every later request gets an error, and the next open recovers what is on
-//! the device.
+//! # What is durable when
+//!
+//! A request is durable when its ack says `Ok`, not before. `Err` means that nothing was done, but for
+//! [`EngineError::Failed`] and [`EngineError::Closed`]: what was asked may be done or not, and the next open tells.
+//! Requests of one handle to one log are carried out in their order; logs do not wait for each other.
+//!
+//! A shard whose journal could not be written has failed: nothing in flight is acknowledged, every later request gets
+//! an error, and the next open recovers what is on the device. The logs of other shards go on.
+//!
+//! # Errors that any request may give
+//!
+//! Each method names its own; besides, every ack may say
+//!
+//! * [`EngineError::Closed`]: the engine was closed, or the shard has failed and ended, before there was an answer;
+//! * [`EngineError::Failed`]: the shard has just failed;
+//! * [`EngineError::UnknownLog`]: the log was deleted, or never made;
+//! * [`EngineError::TooManyRequests`], of a [`ManualEngine`] only: it was not driven for 4096 requests.
+//!
+//! # Limits
+//!
+//! Batches of at most [`Config::batch_bytes_max`] bytes, [`LOGS_MAX`](crate::limits::LOGS_MAX) logs a shard. 4096 requests
+//! to a shard may wait; who makes another waits, too. The rest is in [`limits`](crate::limits).
 
 mod ack;
 mod archive;
@@ -67,14 +88,16 @@ const MIN_JOURNAL_BYTES: u64 = 2 << 20;
 /// More than a frame takes beside its batch.
 const FRAME_OVERHEAD_BYTES: u64 = 4 * BLOCK_BYTES as u64;
 
-/// How an engine is opened.
+/// How an engine is opened. The default is one shard with journal files of 64 MiB, and 64 MiB of memory.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Shards, each with a thread and a journal. Logs are spread over them by id. May differ from the last time.
+    /// Shards, each with a thread and a journal; at least one. Logs are spread over them by id. May differ from the last
+    /// time.
     pub shards: u16,
-    /// Bytes of one journal file; each shard uses up to four.
+    /// Bytes of one journal file, a multiple of 4096 from 2 MiB to
+    /// [`JOURNAL_FILE_BYTES_MAX`]; each shard uses up to [`JOURNAL_FILES_MAX`](crate::limits::JOURNAL_FILES_MAX).
     pub journal_file_bytes: u64,
-    /// Bytes of recent frames each shard keeps in memory to serve the ends of logs.
+    /// Bytes of recent frames that each shard keeps in memory to serve the ends of logs.
     pub memory_bytes: usize,
     /// How the kernel is reached.
     pub driver: Choice,
@@ -138,7 +161,8 @@ impl Config {
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineError {
-    /// The engine was closed, or its shard has ended.
+    /// The engine was closed, or its shard has failed and ended, before there was an answer. What was asked before that
+    /// may be done or not.
     Closed,
     /// The log does not exist; see [`Engine::log`].
     UnknownLog,
@@ -182,12 +206,12 @@ pub enum EngineError {
     OutOfRange {
         /// First offset that can be read.
         start: Offset,
-        /// One more than the last that can.
+        /// One more than the last that can; of a truncation, where the log ends.
         durable: Offset,
     },
     /// The bytes on the device are not what was written there.
     Damaged(Damage),
-    /// The device or the kernel failed; the text names the file and the reason.
+    /// The device or the kernel failed; the text names the file and the reason. What was asked may be done or not.
     Failed(String),
 }
 
@@ -292,11 +316,13 @@ fn shard_of(log: LogId, shards: u16) -> u16 {
 }
 
 impl Engine {
-    /// Opens `directory`, making it if it is missing, and recovers what the last run left. When it returns,
-    /// everything ever acknowledged can be read.
+    /// Opens `directory`, making it if it is missing, and recovers what the last run left. When it returns, everything
+    /// ever acknowledged is on the device and can be read, but for what [`Engine::report`] calls damaged.
     ///
-    /// Fails if another process has the directory open, if a newer version wrote it, or if something in it is
-    /// damaged or missing; then nothing was changed.
+    /// Fails if a process has the directory open ([`OpenError::InUse`]), if a version wrote it that this one does not
+    /// know ([`OpenError::Incompatible`]), if something in it is damaged or missing without which nothing can be served
+    /// ([`OpenError::Damaged`]), if `config` cannot be ([`OpenError::Config`]), or if the system refuses something
+    /// ([`OpenError::ReadOnly`], [`OpenError::Io`]).
     pub fn open(directory: impl AsRef<Path>, config: Config) -> Result<Engine, OpenError> {
         let directory = directory.as_ref();
         let Opened { shards, report, lock, .. } = open(&config.checked(directory)?)?;
@@ -329,24 +355,29 @@ impl Engine {
         Engine(Arc::new(Inner { mail, threads: Mutex::new(threads), report }))
     }
 
-    /// What recovery found.
+    /// What recovery found and did when the engine was opened.
     pub fn report(&self) -> &Report {
         &self.0.report
     }
 
-    /// The log with this id, made if it does not exist. When the ack says `Ok` its existence is durable.
+    /// The log with this id, made if it does not exist. When the answer is `Ok` its existence is durable.
+    ///
+    /// Fails if the shard holds as many logs as it may ([`EngineError::TooManyLogs`]).
     pub fn log(&self, id: LogId) -> LogRequest {
         let done = self.ask(id, |done| Request::Create { log: id, done });
         LogRequest::new(Log::new(self.clone(), id), done)
     }
 
-    /// Removes a log and all it holds, durably. Its id must not be used again.
+    /// Removes a log and all it holds: durable when the ack says `Ok`. Its space comes back after that. Reads that wait
+    /// for it get [`EngineError::UnknownLog`]. It is no error if there is no such log. Its id must not be used again.
     pub fn delete(&self, id: LogId) -> Ack<()> {
         self.ask(id, |done| Request::Delete { log: id, done })
     }
 
-    /// Finishes everything asked so far, seals the journals and ends the threads. Other clones get
-    /// [`EngineError::Closed`] from then on.
+    /// Finishes everything asked so far, seals the journals and ends the threads: what was asked is durable when it
+    /// returns `Ok`. Other clones get [`EngineError::Closed`] from then on. Blocks the calling thread.
+    ///
+    /// Fails if a shard has failed; then its requests that were not answered with `Ok` may be durable or not.
     pub fn close(self) -> Result<(), EngineError> {
         self.ask_to_close();
         let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -359,7 +390,7 @@ impl Engine {
         result
     }
 
-    /// Figures since the engine was opened, one of them for each shard; plain counters that only rise, but for
+    /// Figures since the engine was opened, an ack for each shard; plain counters that only rise, but for
     /// `held_bytes` and `logs`, which are as they are now.
     pub fn statistics(&self) -> Vec<Ack<ShardCounts>> {
         let shards = 0..self.0.mail.len();

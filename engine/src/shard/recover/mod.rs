@@ -60,7 +60,7 @@ pub struct OpenConfig {
     pub node_id: u32,
     /// The id a new directory gets.
     pub new_cluster_id: [u8; 16],
-    /// Bytes of one journal file, a multiple of [`BLOCK_BYTES`] and at most [`JOURNAL_FILE_BYTES_MAX`]; another number than
+    /// Bytes of one journal file, a multiple of [`BLOCK_BYTES`] and at most [`JOURNAL_FILE_BYTES_MAX`](crate::limits::JOURNAL_FILE_BYTES_MAX); another number than
     /// before makes new files. The owner appends no batch that a file does not hold with a frame around it.
     pub journal_file_bytes: u64,
     /// Bytes of frames that each shard keeps in memory to serve the ends of its logs.
