@@ -10,6 +10,10 @@
 //!
 //! A failed write ends the shard, unless all it lacked was room for new blocks (see [`Shortage`]): nothing in flight is acknowledged and every later call is refused, because
 //! after a failed write nobody knows what the device holds. The next start reads what is really there.
+//!
+//! [`recover::open`] gives the shards of a directory, and shows how one is turned: calls, [`Shard::commit`], [`Shard::collect`],
+//! a wait, [`Shard::complete`], events; at the latest at [`Shard::next_deadline_us`]. To stop, [`Shard::hasten_seal`] and
+//! turn until [`Shard::is_quiet`].
 
 pub(crate) mod checkpoint;
 pub(crate) mod compaction;
@@ -58,7 +62,7 @@ pub use crate::segment::compact::Codecs;
 /// The token space of the engine's operations.
 pub const TOKEN_SPACE: u16 = 0;
 
-/// Something the owner should know.
+/// Something the owner should know; taken with [`Shard::next_event`].
 #[derive(Debug)]
 pub enum ShardEvent {
     /// The batch appended with this ticket is on the device.
@@ -236,8 +240,8 @@ impl Shard {
 
     // -- logs ---------------------------------------------------------------------------------------------
 
-    /// Makes a log, or does nothing if it is there. Durable with the next frame, and before anything appended
-    /// to it.
+    /// Makes a log, or does nothing if it is there, or if there are [`LOGS_MAX`] already: then it is not there
+    /// afterwards. Durable with the next frame, and before anything appended to it.
     pub fn create(&mut self, log: LogId) {
         if !self.logs.contains_key(&log) && self.logs.len() < LOGS_MAX {
             self.journal.push(Kind::Create, log, 0);
@@ -290,7 +294,9 @@ impl Shard {
 
     /// Appends a batch: assigns offsets and gathers it into the next frame. `Ok` means the batch has its place,
     /// not that it survives a crash: [`ShardEvent::Appended`] with this ticket says that, in the order of the
-    /// calls.
+    /// calls. A batch that its producer appended before is not appended again; the event says where it is.
+    ///
+    /// Fails, and appends nothing, for each reason in [`Refused`].
     pub fn append(&mut self, log: LogId, batch: &CheckedBatch, ticket: Ticket) -> Result<(), Refused> {
         self.append_for(Need::Records, log, batch, ticket)
     }
@@ -471,12 +477,13 @@ impl Shard {
         self.journal.is_writing()
     }
 
-    /// When [`Shard::commit`] should be called though nothing else happens.
+    /// When [`Shard::commit`] should be called though nothing else happens, as [`Now::monotonic_us`]; `None`: not before
+    /// something does.
     pub fn next_deadline_us(&self) -> Option<u64> {
         self.seal_at_us.into_iter().chain(self.next_room_us()).chain(self.next_compaction_us()).min()
     }
 
-    /// Takes the outcome of an operation of this shard.
+    /// Takes the outcome of an operation of this shard: of every operation that [`Shard::collect`] handed over, once.
     pub fn complete(&mut self, completion: Completion) {
         let Some(work) = self.works.remove(&completion.token.index) else {
             unreachable!("a completion for work that nobody began")
@@ -517,7 +524,7 @@ impl Shard {
         }
     }
 
-    /// Hands over every operation that is wanted now.
+    /// Appends every operation that is wanted now to `wanted`, for the owner to submit.
     pub fn collect(&mut self, wanted: &mut Vec<(Token, Op)>) {
         wanted.append(&mut self.wanted);
     }

@@ -25,7 +25,12 @@ pub struct SealedPlace {
 
 impl Shard {
     /// Appends a batch that carries its base offset, which must be the log's end, and its leader epoch. What its
-    /// producer was told by the copy it comes from is not judged again.
+    /// producer was told by the copy it comes from is not judged again. Durable when [`ShardEvent::Appended`] comes with
+    /// this ticket.
+    ///
+    /// Fails for each reason in [`Refused`] but those of producers. Panics if the batch does not begin where the log ends.
+    ///
+    /// [`ShardEvent::Appended`]: super::ShardEvent::Appended
     pub fn append_replica(
         &mut self,
         log: LogId,

@@ -45,7 +45,9 @@ pub enum TruncateRefused {
 impl Shard {
     /// Has the log end at `end`: what it holds from there on is gone, and the next batch gets that offset. `end` must
     /// be where a batch begins, or the log's end. `Ok` means it was asked for; [`ShardEvent::Truncated`] with this
-    /// ticket says that it is durable.
+    /// ticket says that it is durable. Until then appends are refused, and readers see the log end at `end`.
+    ///
+    /// Fails, and changes nothing, for each reason in [`TruncateRefused`].
     pub fn truncate(&mut self, log: LogId, end: Offset, ticket: Ticket) -> Result<(), TruncateRefused> {
         if self.failed.is_some() {
             return Err(TruncateRefused::Failed);

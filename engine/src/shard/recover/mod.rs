@@ -147,7 +147,60 @@ struct Recovery<'a> {
 }
 
 /// Opens `config.directory`, recovering what the last run left. When it returns, everything that was ever
-/// acknowledged is in segments, synced, and the journals are empty.
+/// acknowledged is in segments, synced, and the journals are empty; what is damaged is in [`Opened::report`].
+///
+/// Fails for each reason in [`OpenError`].
+///
+/// ```
+/// use ringmain_engine::format::record::BatchBuilder;
+/// use ringmain_engine::io::disk::Disk;
+/// use ringmain_engine::io::driver::{Choice, Driver};
+/// use ringmain_engine::limits::Sizes;
+/// use ringmain_engine::shard::recover::{OpenConfig, open};
+/// use ringmain_engine::shard::ShardEvent;
+/// use ringmain_engine::types::{LogId, Now, Ticket};
+///
+/// # let directory = std::env::temp_dir().join(format!("ringmain-doc-shard-{}", std::process::id()));
+/// let mut opened = open(&OpenConfig {
+///     directory: directory.clone(),
+///     disk: Disk::Machine,
+///     shards: 1,
+///     shard_of: |_, _| 0,
+///     node_id: 0,
+///     new_cluster_id: [7; 16],
+///     journal_file_bytes: 4 << 20,
+///     memory_bytes: 64 << 20,
+///     sizes: Sizes::default(),
+/// })?;
+/// let shard = &mut opened.shards[0];
+/// let (mut driver, _, _) = Driver::open(Choice::Auto)?;
+///
+/// let mut batch = BatchBuilder::new(0);
+/// batch.push(0, None, Some(b"a value"), &[]);
+/// shard.create(LogId(1));
+/// shard.append(LogId(1), &batch.finish(), Ticket { owner: 0, request: 1 }).unwrap();
+///
+/// let (mut wanted, mut done) = (Vec::new(), Vec::new());
+/// let mut durable = None;
+/// while durable.is_none() {
+///     shard.commit(Now::default()); // in a program, the time
+///     shard.collect(&mut wanted);
+///     driver.submit(&mut wanted)?;
+///     driver.wait(None, &mut done)?; // in a program, until the next deadline
+///     done.drain(..).for_each(|completion| shard.complete(completion));
+///     while let Some(event) = shard.next_event() {
+///         match event {
+///             ShardEvent::Appended { base_offset, .. } => durable = Some(base_offset),
+///             ShardEvent::Failed { what } => return Err(what.into()),
+///             _ => {}
+///         }
+///     }
+/// }
+/// assert_eq!(durable, Some(0));
+/// # drop(driver);
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let OpenConfig { directory, disk, .. } = config;
     let lock = disk.lock(directory)?;
