@@ -144,7 +144,8 @@ impl std::fmt::Display for BatchError {
 pub struct CheckedBatch(Bytes);
 
 impl CheckedBatch {
-    /// Checks `bytes` as a producer's batch: exactly one, version 2, sound, with at least one record.
+    /// Checks `bytes` as a producer's batch: exactly one, version 2, sound, with at least one record. Fails with the
+    /// first of [`BatchError`] that applies.
     pub fn from_producer(bytes: Bytes) -> Result<CheckedBatch, BatchError> {
         let header = check(&bytes)?;
         if header.total_bytes() != bytes.len() {
@@ -215,7 +216,8 @@ pub fn shape(bytes: &[u8]) -> Result<&BatchHeader, BatchError> {
     Ok(header)
 }
 
-/// Writes the two fields that the log owns, both before the checksummed part.
+/// Writes the two fields that the log owns, both before the checksummed part; nothing if `batch` has no room for a
+/// header.
 pub fn stamp(batch: &mut [u8], base_offset: Offset, leader_epoch: i32) {
     if let Ok((header, _)) = BatchHeader::mut_from_prefix(batch) {
         header.base_offset = I64::new(base_offset as i64);

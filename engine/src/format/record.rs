@@ -40,7 +40,7 @@ impl Record {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadRecord;
 
-/// Takes one record off the front of `bytes`.
+/// Takes one record off the front of `bytes`, which begin where a record does.
 pub fn take(bytes: &mut Bytes) -> Result<Record, BadRecord> {
     let length = varint_of(bytes)?;
     let length = usize::try_from(length).ok().filter(|n| *n <= bytes.len()).ok_or(BadRecord)?;
@@ -92,13 +92,14 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// An empty batch whose records' timestamps are counted from `base_timestamp_ms`.
+    /// An empty batch in which the times of records are counted from `base_timestamp_ms`, itself in ms since the Unix
+    /// epoch.
     pub fn new(base_timestamp_ms: i64) -> BatchBuilder {
         let bytes = vec![0; HEADER_BYTES];
         BatchBuilder { bytes, base_timestamp_ms, max_timestamp_ms: base_timestamp_ms, records_count: 0 }
     }
 
-    /// Appends a record. Empty and absent are different for keys and values.
+    /// Appends a record, its time in ms since the Unix epoch. Empty and absent are different for keys and values.
     pub fn push(
         &mut self,
         timestamp_ms: i64,
@@ -145,7 +146,7 @@ impl BatchBuilder {
         self.records_count == 0
     }
 
-    /// The finished batch, without a producer, its base offset 0. It must hold at least one record.
+    /// The finished batch, without a producer, its base offset 0. Panics if it holds no record.
     pub fn finish(mut self) -> CheckedBatch {
         assert!(self.records_count > 0, "a batch holds at least one record");
         let mut header = BatchHeader {

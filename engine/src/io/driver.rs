@@ -64,7 +64,8 @@ impl Driver {
         }
     }
 
-    /// Takes every operation of `wanted`. They reach the kernel at the next [`Driver::wait`] at the latest.
+    /// Takes every operation of `wanted`. They reach the kernel at the next [`Driver::wait`] at the latest. Each gives one
+    /// [`Completion`], in any order. An error means that the driver cannot be used any more.
     pub fn submit(&mut self, wanted: &mut Vec<(Token, Op)>) -> std::io::Result<()> {
         match self {
             Driver::Uring(ring) => ring.submit(wanted),
@@ -72,8 +73,8 @@ impl Driver {
         }
     }
 
-    /// Waits for a completion, at most `timeout` (`None`: without limit), then takes every completion there is. A
-    /// wake-up or an interruption ends the wait early.
+    /// Waits for a completion, at most `timeout` (`None`: without limit), then appends every completion there is to
+    /// `done`. A wake-up or an interruption ends the wait early.
     pub fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> std::io::Result<()> {
         match self {
             Driver::Uring(ring) => ring.wait(timeout, done),

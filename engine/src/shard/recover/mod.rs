@@ -149,7 +149,7 @@ struct Recovery<'a> {
 /// Opens `config.directory`, recovering what the last run left. When it returns, everything that was ever
 /// acknowledged is in segments, synced, and the journals are empty; what is damaged is in [`Opened::report`].
 ///
-/// Fails for each reason in [`OpenError`].
+/// Fails for each reason in [`OpenError`] but [`OpenError::Config`]: what the sizes in `config` may be, the caller knows.
 ///
 /// ```
 /// use ringmain_engine::format::record::BatchBuilder;
