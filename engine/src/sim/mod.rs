@@ -3,7 +3,7 @@
 //! In: a seed. Out: what happened, as numbers and a hash, or the first thing that was wrong. The same seed does the
 //! same. Never: starts a thread, reads a clock, touches a file.
 //!
-//! A seed is one [`world::World`]: a data directory and several lives of a process that serves from it.
+//! A seed is one world: a data directory and several lives of a process that serves from it.
 //!
 //! ```text
 //!   open (perhaps: power cut inside, again) ─> compare with the model ─> read everything
