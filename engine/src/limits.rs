@@ -83,7 +83,7 @@ pub const LOOK_FOR_ROOM_US: u64 = 1_000_000;
 /// What found no room is tried again after so long.
 pub const ROOM_AGAIN_US: u64 = 250_000;
 
-/// The sizes above that change when things happen but not what they mean. Everybody uses the default; smaller
+/// The sizes of this module that change when things happen but not what they mean. Everybody uses the default; smaller
 /// ones make files roll over and wrap all the time, which is what tests want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {

@@ -12,8 +12,8 @@
 //! | [`superblock`] | which directory it is, and which start of it counts | `superblock` |
 //! | [`crc`] | the checksum of all of these | |
 //!
-//! A layout is the struct beside its table: integers have the byte order and the place that they have in the file. What
-//! somebody else wrote becomes one of these values only through a function that checks it, and says what is wrong.
+//! A layout is a struct beside its table; its integers have the byte order and the place that they have in the file. What
+//! was read becomes one of these values only through a function that checks it.
 //!
 //! A batch is made with [`BatchBuilder`](record::BatchBuilder), checked with
 //! [`CheckedBatch::from_producer`](batch::CheckedBatch::from_producer), and taken apart with [`batch::split`] and

@@ -11,9 +11,9 @@
 //! A failed write ends the shard, unless all it lacked was room for new blocks (see [`Shortage`]): nothing in flight is acknowledged and every later call is refused, because
 //! after a failed write nobody knows what the device holds. The next start reads what is really there.
 //!
-//! [`recover::open`] gives the shards of a directory, and shows how one is turned: calls, [`Shard::commit`], [`Shard::collect`],
-//! a wait, [`Shard::complete`], events; at the latest at [`Shard::next_deadline_us`]. To stop, [`Shard::hasten_seal`] and
-//! turn until [`Shard::is_quiet`].
+//! [`recover::open`] gives the shards of a directory, and its example shows how one is turned: calls, [`Shard::commit`],
+//! [`Shard::collect`], a wait, [`Shard::complete`], events. The wait is over at [`Shard::next_deadline_us`] at the latest.
+//! To stop, call [`Shard::hasten_seal`] and turn until [`Shard::is_quiet`].
 
 pub(crate) mod checkpoint;
 pub(crate) mod compaction;
