@@ -216,8 +216,7 @@ pub fn shape(bytes: &[u8]) -> Result<&BatchHeader, BatchError> {
     Ok(header)
 }
 
-/// Writes the two fields that the log owns, both before the checksummed part; nothing if `batch` has no room for a
-/// header.
+/// Writes the two fields that the log owns, both before the checksummed part.
 pub fn stamp(batch: &mut [u8], base_offset: Offset, leader_epoch: i32) {
     if let Ok((header, _)) = BatchHeader::mut_from_prefix(batch) {
         header.base_offset = I64::new(base_offset as i64);
