@@ -1,7 +1,7 @@
 //! The answer that is still to come, for a caller on any thread: to be waited for, awaited, or called back with.
 //!
-//! In: the answer, once, from the shard's thread. Out: the same to whoever holds the [`Ack`]. Never: loses it; a
-//! shard that goes away without answering gives [`EngineError::Closed`].
+//! In: the answer, once, from the shard's thread or from a caller that wrote for it. Out: the same to whoever holds the [`Ack`].
+//! Never: loses it; a shard that goes away without answering gives [`EngineError::Closed`].
 //!
 //! ```text
 //!   waiting ──answer──> done ──wait, poll──> taken
@@ -14,6 +14,7 @@ use std::sync::PoisonError;
 #[cfg(not(loom))]
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 #[cfg(loom)]
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -60,6 +61,17 @@ impl<T> Ack<T> {
             }
             state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Like [`Ack::wait`], but for so long at most, or less; then the ack again.
+    pub(super) fn wait_for(self, limit: Duration) -> Result<Answer<T>, Ack<T>> {
+        let state = self.0.state();
+        if !matches!(*state, State::Done(_)) {
+            drop(self.0.done.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner));
+        } else {
+            drop(state);
+        }
+        self.try_take()
     }
 
     /// The answer if it is there, otherwise the ack again. Never blocks.

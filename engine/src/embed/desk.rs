@@ -23,6 +23,8 @@ const HELD_MAX: usize = 4096;
 /// What a shard was asked and has not answered.
 enum Pending {
     Append(Completer<Appended>),
+    /// Of a thread that does nothing but wait.
+    Waited(Completer<Appended>),
     Done(Completer<()>),
     Read {
         log: LogId,
@@ -117,6 +119,11 @@ impl Desk {
         self.shard.is_full() || self.held_count >= HELD_MAX
     }
 
+    /// Requests that the shard has not answered.
+    pub(super) fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether all that was asked before closing is done and the journal says so.
     pub(super) fn is_finished(&self) -> bool {
         self.closing && self.held_count == 0 && self.held.is_empty() && self.shard.is_quiet()
@@ -138,13 +145,6 @@ impl Desk {
         self.carry_out(request);
     }
 
-    /// Carries out the request of the caller that has the turn, and gives the number that its answer will have.
-    pub(super) fn handle_own(&mut self, request: Request) -> u64 {
-        let number = self.next_request;
-        self.handle(request);
-        number
-    }
-
     fn carry_out(&mut self, request: Request) {
         match request {
             Request::Create { log, done } => {
@@ -161,7 +161,12 @@ impl Desk {
                 }
                 self.durable_later(done);
             }
-            Request::Append { log, batch, expect, done } => self.append(log, &batch, expect, done),
+            Request::Append { log, batch, expect, waits: false, done } => {
+                self.append(log, &batch, expect, Pending::Append(done));
+            }
+            Request::Append { log, batch, expect, waits: true, done } => {
+                self.append(log, &batch, expect, Pending::Waited(done));
+            }
             Request::Replica { log, batch, done } => self.replica(log, batch, done),
             Request::Read { log, from, bytes_max, wait, done } => {
                 self.read(log, from, Pending::Read { log, from, bytes_max, wait, done }, bytes_max);
@@ -210,23 +215,17 @@ impl Desk {
 
     // -- appending ----------------------------------------------------------------------------------------
 
-    fn append(
-        &mut self,
-        log: LogId,
-        batch: &CheckedBatch,
-        expect: Option<Offset>,
-        done: Completer<Appended>,
-    ) {
+    fn append(&mut self, log: LogId, batch: &CheckedBatch, expect: Option<Offset>, pending: Pending) {
         if batch.bytes().len() > self.batch_bytes_max {
-            return done.complete(Err(EngineError::Batch(BatchError::TooLarge)));
+            return pending.refuse(EngineError::Batch(BatchError::TooLarge));
         }
         let end = self.shard.marks(log).map(|marks| marks.end);
         if let (Some(expected), Some(end)) = (expect, end)
             && expected != end
         {
-            return done.complete(Err(EngineError::WrongOffset { expected, end }));
+            return pending.refuse(EngineError::WrongOffset { expected, end });
         }
-        let ticket = self.wait_for(Pending::Append(done));
+        let ticket = self.wait_for(pending);
         let appended = self.shard.append(log, batch, ticket);
         self.taken(ticket, appended);
     }
@@ -364,15 +363,14 @@ impl Desk {
 
     // -- events -------------------------------------------------------------------------------------------
 
-    /// Answers the request with this number if the shard has, and keeps what else it says for the thread.
-    pub(super) fn take_own(&mut self, number: u64) {
+    /// Prepares the answers of threads that do nothing but wait, and keeps what else the shard says for its thread.
+    pub(super) fn take_waited(&mut self) {
         while let Some(event) = self.shard.next_event() {
             match event {
-                ShardEvent::Appended { ticket, base_offset, duplicate, .. } if ticket.request == number => {
-                    match self.pending.remove(&number) {
-                        Some(Pending::Append(done)) => done.complete(Ok(Appended { base_offset, duplicate })),
-                        other => drop(other.map(|other| self.pending.insert(number, other))),
-                    }
+                ShardEvent::Appended { ticket, base_offset, duplicate, .. }
+                    if matches!(self.pending.get(&ticket.request), Some(Pending::Waited(_))) =>
+                {
+                    self.durable(ticket, Appended { base_offset, duplicate });
                 }
                 ShardEvent::Advanced { log } if !self.waiting.contains_key(&log) => {}
                 event => self.kept.push_back(event),
@@ -381,8 +379,8 @@ impl Desk {
     }
 
     /// Whether anything is kept.
-    pub(super) fn has_events(&self) -> bool {
-        !self.kept.is_empty()
+    pub(super) fn has_kept(&self) -> bool {
+        !self.kept.is_empty() || !self.answers.is_empty()
     }
 
     /// Answers what the shard has answered.
@@ -413,7 +411,9 @@ impl Desk {
 
     fn durable(&mut self, ticket: Ticket, appended: Appended) {
         match self.pending.remove(&ticket.request) {
-            Some(Pending::Append(done)) => self.answers.push(Answer::Appended(done, appended)),
+            Some(Pending::Append(done) | Pending::Waited(done)) => {
+                self.answers.push(Answer::Appended(done, appended));
+            }
             Some(Pending::Done(done)) => self.answers.push(Answer::Done(done)),
             Some(Pending::TruncateAfter { log, end, done }) => {
                 self.read(log, end, Pending::TruncateAt { log, end, done }, 1);
@@ -446,7 +446,10 @@ fn data_of(outcome: ReadOutcome) -> Result<ReadBatches, EngineError> {
 impl Pending {
     fn refuse(self, error: EngineError) {
         match self {
-            Pending::Append(done) | Pending::ReplicaAfter { done, .. } | Pending::ReplicaAt { done, .. } => {
+            Pending::Append(done)
+            | Pending::Waited(done)
+            | Pending::ReplicaAfter { done, .. }
+            | Pending::ReplicaAt { done, .. } => {
                 done.complete(Err(error));
             }
             Pending::Done(done)

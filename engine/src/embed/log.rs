@@ -73,13 +73,25 @@ impl Log {
     /// sequence or epoch does not follow what the log has of it ([`EngineError::OutOfOrderSequence`],
     /// [`EngineError::FencedProducer`]).
     pub fn append(&self, batch: CheckedBatch) -> Ack<Appended> {
-        self.engine.ask(self.id, |done| Request::Append { log: self.id, batch, expect: None, done })
+        self.engine.ask(self.id, |done| Request::Append {
+            log: self.id,
+            batch,
+            expect: None,
+            waits: false,
+            done,
+        })
     }
 
     /// Appends only if the batch gets the offset `expected`; otherwise [`EngineError::WrongOffset`] and nothing
     /// was appended. Compares with everything asked before, durable or not. For the rest like [`Log::append`].
     pub fn append_at(&self, expected: Offset, batch: CheckedBatch) -> Ack<Appended> {
-        self.engine.ask(self.id, |done| Request::Append { log: self.id, batch, expect: Some(expected), done })
+        self.engine.ask(self.id, |done| Request::Append {
+            log: self.id,
+            batch,
+            expect: Some(expected),
+            waits: false,
+            done,
+        })
     }
 
     /// Appends plain values, each as the value of one record, in one batch: all durable together when the ack says `Ok`.
@@ -91,7 +103,9 @@ impl Log {
     }
 
     /// Appends a batch like [`Log::append`] and returns when it is on the device. Where nothing else is asked of the
-    /// shard, the calling thread writes it itself, which spares waking the shard's thread and being woken by it.
+    /// shard, the calling thread writes it itself, which spares waking the shard's thread and being woken by it. Threads
+    /// that append one after another in this way share writes: one waits for those answered before it, but no longer than
+    /// a write takes, and only while they come back.
     pub fn append_waiting(&self, batch: CheckedBatch) -> Result<Appended, EngineError> {
         self.engine.append_waiting(self.id, batch)
     }

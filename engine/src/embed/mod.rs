@@ -47,6 +47,7 @@
 mod ack;
 mod archive;
 mod desk;
+mod hold;
 mod lead;
 mod log;
 mod manual;

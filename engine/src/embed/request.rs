@@ -22,6 +22,8 @@ pub(super) enum Request {
         log: LogId,
         batch: CheckedBatch,
         expect: Option<Offset>,
+        /// Whether a thread does nothing but wait for it, so that any thread may answer.
+        waits: bool,
         done: Completer<Appended>,
     },
     /// A batch that another copy of the log has at the offset stamped in it.

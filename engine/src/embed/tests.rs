@@ -137,6 +137,31 @@ fn callers_that_wait_write_for_themselves_and_for_each_other() {
 }
 
 #[test]
+fn callers_that_wait_do_not_wait_for_those_who_have_left() {
+    let scratch = Scratch::new("leaving");
+    let engine = scratch.open(1);
+    let counts: [u64; 8] = [400, 300, 200, 150, 100, 50, 25, 12];
+    let appenders = counts.into_iter().enumerate().map(|(number, count)| {
+        let log = engine.log(LogId(number as u64)).wait().unwrap();
+        std::thread::spawn(move || {
+            for n in 0..count {
+                let appended = log.append_values_waiting(&[format!("{number} {n}").as_bytes()]).unwrap();
+                assert_eq!(appended.base_offset, n);
+            }
+        })
+    });
+    let appenders: Vec<_> = appenders.collect();
+    appenders.into_iter().for_each(|appender| appender.join().unwrap());
+    engine.close().unwrap();
+    let engine = scratch.open(1);
+    for (number, count) in counts.iter().enumerate() {
+        let log = engine.log(LogId(number as u64)).wait().unwrap();
+        let expected: Vec<String> = (0..*count).map(|n| format!("{number} {n}")).collect();
+        assert_eq!(values(&log.read(0, 1 << 20).wait().unwrap()), expected);
+    }
+}
+
+#[test]
 fn an_engine_is_closed_under_callers_that_wait() {
     for _ in 0..20 {
         let scratch = Scratch::new("closing");

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::BytesMut;
 
 use super::EngineError;
-use super::desk::Desk;
+use super::desk::{Answer, Desk};
+use super::hold::Hold;
 use super::request::Request;
 use super::turns::Turns;
 use crate::io::driver::{Choice, Driver};
@@ -72,6 +73,9 @@ pub(super) struct Worker {
     late: VecDeque<Request>,
     /// For the driver, which only the thread has.
     wanted: Vec<(Token, Op)>,
+    hold: Hold,
+    /// Something waits for more to come, and the thread sees to it that it does not wait for too long.
+    held: bool,
     /// The deadline that the thread knows of while it sleeps.
     asleep_until_us: u64,
     start: Instant,
@@ -106,6 +110,8 @@ impl Idle {
             requests,
             late: VecDeque::new(),
             wanted: Vec::new(),
+            hold: Hold::default(),
+            held: false,
             asleep_until_us: 0,
             start: Instant::now(),
         }));
@@ -126,6 +132,16 @@ impl Idle {
 fn next_wake(wakes: &Descriptor) -> (Token, Op) {
     let (socket, buffer) = (wakes.clone(), BytesMut::with_capacity(64));
     (Token { space: WAKE, index: 0 }, Op::Receive { socket, buffer })
+}
+
+/// What a caller is to do for its append.
+pub(super) enum Lead {
+    /// Write, and say that it is done.
+    Write(Token, Op),
+    /// Wait; if it is not answered by then, it is to write.
+    WaitFor(Duration),
+    /// Wait.
+    Wait,
 }
 
 impl Worker {
@@ -152,13 +168,13 @@ impl Worker {
 
     /// Whether whoever had the turn before leaves something that only the thread can do.
     fn left_over(&self) -> bool {
-        !self.wanted.is_empty() || self.desk.has_events() || self.desk.shard.failure().is_some()
+        !self.wanted.is_empty() || self.desk.has_kept() || self.desk.shard.failure().is_some()
     }
 
     fn turn(&mut self, done: &mut Vec<Completion>, wanted: &mut Vec<(Token, Op)>) {
         let now = self.now();
         for completion in done.drain(..) {
-            self.desk.shard.complete(completion);
+            self.complete(completion, now);
         }
         self.desk.take_events();
         for _ in 0..REQUESTS_MAX {
@@ -166,18 +182,61 @@ impl Worker {
                 break;
             }
             match self.late.pop_front().map_or_else(|| self.requests.try_recv(), Ok) {
-                Ok(request) => self.desk.handle(request),
+                Ok(request) => self.handle(request, now),
                 Err(_) => break,
             }
         }
         if self.desk.closing {
             self.desk.shard.hasten_seal();
         }
-        self.desk.shard.commit(now);
+        self.commit(now);
         // A truncation may have been done by what came before, and given up what it held.
         self.desk.take_events();
         wanted.append(&mut self.wanted);
-        self.desk.shard.collect(wanted);
+    }
+
+    fn complete(&mut self, completion: Completion, now: Now) {
+        let writing = self.desk.shard.is_writing();
+        self.desk.shard.complete(completion);
+        if writing && !self.desk.shard.is_writing() {
+            self.hold.ends(now.monotonic_us);
+        }
+    }
+
+    fn handle(&mut self, request: Request, now: Now) {
+        // Only of a thread that waits is it known that it will be back, and not before it is answered.
+        let bytes = match &request {
+            Request::Append { batch, waits: true, .. } => batch.bytes().len() as u64,
+            _ => {
+                self.hold.is_over();
+                return self.desk.handle(request);
+            }
+        };
+        let before = self.desk.pending_count();
+        self.desk.handle(request);
+        // One that is refused is answered already.
+        if self.desk.pending_count() > before {
+            self.hold.came(bytes, now.monotonic_us);
+        }
+    }
+
+    /// Begins what there is to begin, unless more is about to come.
+    fn commit(&mut self, now: Now) {
+        self.held = self.hold.waits(now.monotonic_us) && !self.desk.closing;
+        if self.held {
+            return;
+        }
+        let writing = self.desk.shard.is_writing();
+        self.desk.shard.commit(now);
+        if !writing && self.desk.shard.is_writing() {
+            self.hold.begins(now.monotonic_us);
+        }
+        self.desk.shard.collect(&mut self.wanted);
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        let held = self.held.then(|| self.hold.until_us());
+        self.desk.shard.next_deadline_us().into_iter().chain(held).min()
     }
 
     /// How long the thread may sleep: not at all if there is something to do.
@@ -185,7 +244,7 @@ impl Worker {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let next = self.desk.shard.next_deadline_us();
+        let next = self.next_deadline_us();
         self.asleep_until_us = next.unwrap_or(u64::MAX);
         let now_us = self.now().monotonic_us;
         let deadline = next.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
@@ -194,39 +253,57 @@ impl Worker {
 
     // -- the turn of a caller that waits for its append ---------------------------------------------------
 
-    /// Takes a request without the thread. Gives the write that the caller is to do for it, if it is the one to do
-    /// it, and the number of the request.
-    pub(super) fn lead(&mut self, request: Request) -> Option<(Token, Op, u64)> {
+    /// Takes a request without the thread, and says what the caller is to do.
+    pub(super) fn lead(&mut self, request: Request) -> Lead {
         // Behind what the same caller may have asked before.
         if let Ok(earlier) = self.requests.try_recv() {
             self.late.push_back(earlier);
         }
         if !self.late.is_empty() || self.desk.is_full() || self.desk.closing {
             self.late.push_back(request);
-            return None;
+            return Lead::Wait;
         }
-        let number = self.desk.handle_own(request);
-        let before = self.wanted.len();
-        self.desk.shard.commit(self.now());
-        self.desk.take_own(number);
-        self.desk.shard.collect(&mut self.wanted);
-        let is_frame = |(_, op): &(Token, Op)| matches!(op, Op::Write { durable: true, .. });
-        let at = before + self.wanted.get(before..)?.iter().position(is_frame)?;
-        let (token, op) = self.wanted.swap_remove(at);
-        Some((token, op, number))
+        let now = self.now();
+        self.handle(request, now);
+        match self.hold.waits(now.monotonic_us) {
+            true if self.hold.is_first() => {
+                let rest_us = self.hold.until_us().saturating_sub(now.monotonic_us);
+                Lead::WaitFor(Duration::from_micros(rest_us))
+            }
+            true => Lead::Wait,
+            false => self.write(),
+        }
     }
 
-    /// The write is done. What it was waited for by others, or is to be done next, is the thread's.
-    pub(super) fn led(&mut self, completion: Completion, number: u64) {
-        self.desk.shard.complete(completion);
-        self.desk.take_own(number);
-        self.desk.shard.commit(self.now());
-        self.desk.shard.collect(&mut self.wanted);
+    /// Begins what there is to begin; a frame is for the caller to write.
+    pub(super) fn write(&mut self) -> Lead {
+        let before = self.wanted.len();
+        self.commit(self.now());
+        self.desk.take_waited();
+        let is_frame = |(_, op): &(Token, Op)| matches!(op, Op::Write { durable: true, .. });
+        match self.wanted.get(before..).unwrap_or_default().iter().position(is_frame) {
+            Some(at) => {
+                let (token, op) = self.wanted.swap_remove(before + at);
+                Lead::Write(token, op)
+            }
+            None => Lead::Wait,
+        }
+    }
+
+    /// The write is done: gives the answers of those who do nothing but wait for it. Other answers, and what is to be
+    /// done next, are the thread's.
+    pub(super) fn led(&mut self, completion: Completion) -> Vec<Answer> {
+        let now = self.now();
+        self.complete(completion, now);
+        self.desk.take_waited();
+        let answers = self.desk.take_answers();
+        self.commit(now);
+        answers
     }
 
     /// Whether the thread is to be woken behind the turn of a caller.
     pub(super) fn needs_thread(&self) -> bool {
-        let sooner = self.desk.shard.next_deadline_us().is_some_and(|at| at < self.asleep_until_us);
+        let sooner = self.next_deadline_us().is_some_and(|at| at < self.asleep_until_us);
         sooner || self.desk.closing || !self.late.is_empty() || self.left_over()
     }
 }
