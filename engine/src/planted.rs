@@ -12,6 +12,7 @@ pub enum Bug {
     CheckpointBeforeSync,
     CheckpointFileNotSynced,
     CheckpointCountsDurableAsSettled,
+    ClosedFileNotSynced,
     CompactionDropsLast,
     CompactionNotSynced,
     DeleteBeforeDurable,
@@ -34,13 +35,14 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 25] = [
+pub const ALL: [Bug; 26] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
     Bug::CheckpointBeforeSync,
     Bug::CheckpointFileNotSynced,
     Bug::CheckpointCountsDurableAsSettled,
+    Bug::ClosedFileNotSynced,
     Bug::CompactionDropsLast,
     Bug::CompactionNotSynced,
     Bug::DeleteBeforeDurable,

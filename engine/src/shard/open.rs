@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::Shard;
+use crate::planted::{Bug, planted};
 use crate::segment::SegmentName;
 use crate::types::LogId;
 
@@ -38,7 +39,54 @@ impl Shard {
                 continue;
             }
             partition.segments.close(name);
-            self.settler.closed(log, name);
+            match planted(Bug::ClosedFileNotSynced) {
+                true => self.settler.forget(log, name),
+                false => self.settler.closed(log, name),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::limits::Sizes;
+    use crate::shard::rig::{Rig, Scratch, config};
+    use crate::types::LogId;
+
+    const LOGS: u64 = 40;
+    const ROUNDS: u8 = 6;
+    const OPEN_MAX: usize = 4;
+
+    #[test]
+    fn few_files_are_open_and_what_was_closed_is_read_and_written_on() {
+        let scratch = Scratch::new("open-files");
+        let mut config = config(&scratch.0, 1);
+        config.sizes = Sizes { open_segments_max: OPEN_MAX, ..Sizes::default() };
+        let mut rig = Rig::open_with(&config);
+        (0..LOGS).for_each(|log| rig.shards[0].create(LogId(log)));
+        let open = |rig: &Rig| {
+            let segments = rig.shards[0].logs.values().flat_map(|log| log.segments.list());
+            segments.filter(|segment| segment.file.is_some()).count()
+        };
+        for round in 0..ROUNDS {
+            for log in 0..LOGS {
+                rig.append(LogId(log), &vec![round; 60_000], u64::from(round) * LOGS + log);
+            }
+            rig.settle();
+        }
+        let counts = rig.shards[0].counts();
+        assert!(counts.checkpoints > 1 && counts.settled_runs > LOGS, "{counts:?}");
+        let expected: Vec<(u64, u8)> = (0..ROUNDS).map(|round| (u64::from(round), round)).collect();
+        for log in (0..LOGS).map(LogId) {
+            assert_eq!(rig.read_all(log, 0), expected);
+        }
+        rig.settle();
+        assert!(open(&rig) <= OPEN_MAX, "{} files are open", open(&rig));
+        drop(rig);
+        let mut rig = Rig::open_with(&config);
+        assert_eq!(open(&rig), 0, "a start opens none that nobody asks for");
+        for log in (0..LOGS).map(LogId) {
+            assert_eq!(rig.read_all(log, 0), expected);
         }
     }
 }
