@@ -24,9 +24,12 @@ use crate::limits::BLOCK_BYTES;
 use crate::planted::{Bug, planted};
 use crate::types::Offset;
 
-/// So much of a segment that is being filled is read at once: its header and the first runs, if they are short. Longer
-/// reads take longer than a second one.
-const FRONT_BYTES: u64 = 16 << 10;
+/// So much of a segment that is being filled is read at once while its runs are short, as they are where there are many logs:
+/// their headers lie close together, and a read of this length takes hardly longer than one of a block.
+const AHEAD_BYTES: u64 = 64 << 10;
+
+/// Blocks asked for within so many bytes of each other lie close together.
+const CLOSE_BYTES: u64 = AHEAD_BYTES / 4;
 
 const _: () = assert!(SEGMENT_HEADER_BYTES == BLOCK_BYTES);
 
@@ -57,8 +60,8 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
         let path = path(data, state.id, name);
         let file = disk.open(&path, Open::ReadWrite)?;
         let file_bytes = disk::length(&path, &file)?;
-        let front = Bytes::new();
-        let mut walk = Walk { path, file, file_bytes, front, state, name, damage: Vec::new() };
+        let (ahead, ahead_upto) = ((0, Bytes::new()), 0);
+        let mut walk = Walk { path, file, file_bytes, ahead, ahead_upto, state, name, damage: Vec::new() };
         let is_active = state.segment_position > 0 && name.base == state.segment_base;
         let mut segment = if is_active { walk.active()? } else { walk.sealed()? };
         damage.extend(walk.damage.into_iter().map(|damage| (name.base, damage)));
@@ -95,8 +98,10 @@ struct Walk<'a> {
     path: PathBuf,
     file: Descriptor,
     file_bytes: u64,
-    /// The first bytes of a segment that is being filled.
-    front: Bytes,
+    /// What was read ahead, and where it begins.
+    ahead: (u64, Bytes),
+    /// Nothing is read ahead from here on.
+    ahead_upto: u64,
     state: &'a LogState,
     name: SegmentName,
     damage: Vec<Damage>,
@@ -108,12 +113,25 @@ impl Walk<'_> {
     }
 
     /// One block; fewer bytes only at the end of the file.
-    fn block(&self, position: u64) -> Result<Bytes, OpenError> {
-        let in_front = usize::try_from(position).ok().and_then(|at| self.front.get(at..at + BLOCK_BYTES));
-        match in_front {
-            Some(block) => Ok(self.front.slice_ref(block)),
-            None => Ok(disk::read(&self.path, &self.file, position, BLOCK_BYTES)?.freeze()),
+    fn block(&mut self, position: u64) -> Result<Bytes, OpenError> {
+        let (from, ahead) = &self.ahead;
+        let at = position.checked_sub(*from).and_then(|at| usize::try_from(at).ok());
+        if let Some(block) = at.and_then(|at| ahead.get(at..)?.get(..BLOCK_BYTES)) {
+            return Ok(ahead.slice_ref(block));
         }
+        let is_close = position.saturating_sub(*from + ahead.len() as u64) <= CLOSE_BYTES;
+        let length = self.ahead_upto.saturating_sub(position).min(AHEAD_BYTES) as usize;
+        self.ahead = (position, Bytes::new());
+        if is_close && length > BLOCK_BYTES {
+            // Blocks that were not asked for must not matter: if one cannot be read, the first alone is tried.
+            let length = length.next_multiple_of(BLOCK_BYTES);
+            if let Ok(bytes) = disk::read(&self.path, &self.file, position, length) {
+                self.ahead = (position, bytes.freeze());
+                let end = self.ahead.1.len().min(BLOCK_BYTES);
+                return Ok(self.ahead.1.slice(..end));
+            }
+        }
+        Ok(disk::read(&self.path, &self.file, position, BLOCK_BYTES)?.freeze())
     }
 
     fn header(&mut self) -> Result<(), OpenError> {
@@ -160,9 +178,7 @@ impl Walk<'_> {
     /// The segment that was being filled: every sound run up to where the checkpoint says that it ended.
     fn active(&mut self) -> Result<Segment, OpenError> {
         let limit = self.state.segment_position;
-        // One read for all headers where the runs are short, as they are where there are many logs.
-        let front_bytes = limit.min(FRONT_BYTES) as usize;
-        self.front = disk::read(&self.path, &self.file, 0, front_bytes)?.freeze();
+        self.ahead_upto = limit;
         self.header()?;
         let (mut runs, mut position) = (Vec::new(), SEGMENT_HEADER_BYTES as u64);
         while position < limit {
