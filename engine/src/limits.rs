@@ -49,8 +49,16 @@ pub const JOURNAL_WAITING_BYTES_MAX: usize = 16 << 20;
 /// A journal that has been quiet for so long gets a frame that says all before it is durable.
 pub const SEAL_AFTER_US: u64 = 50_000;
 
-/// Runs being written into segments at a time. Few, so that appends are not held up.
-pub const SETTLES_IN_FLIGHT_MAX: usize = 2;
+/// Steps of settling under way at a time. Where thousands of logs have a little each, most of a step is waiting; more
+/// than the kernel has workers for would wait there.
+pub const SETTLES_IN_FLIGHT_MAX: usize = 16;
+
+/// Long runs being written into segments at a time. Few, so that appends are not held up.
+pub const LONG_RUNS_IN_FLIGHT_MAX: usize = 2;
+
+/// Segments of one shard whose files are kept open. Opening one again takes a few microseconds; a process is often
+/// allowed some thousand files, and connections need them too.
+pub const OPEN_SEGMENTS_MAX: usize = 1024;
 
 /// Runs being read from segments at a time. Few, for the same reason.
 pub const READS_IN_FLIGHT_MAX: usize = 4;
@@ -97,6 +105,8 @@ pub struct Sizes {
     pub segment_bytes: u64,
     /// [`RUN_CACHE_BYTES_MAX`].
     pub run_cache_bytes: usize,
+    /// [`OPEN_SEGMENTS_MAX`].
+    pub open_segments_max: usize,
     /// Appends are refused while the file system has less room than this left; 0: only once there is none.
     pub free_bytes_min: u64,
     /// Shortest time between two steps of a compaction.
@@ -111,6 +121,7 @@ impl Default for Sizes {
             run_bytes: RUN_BYTES,
             segment_bytes: SEGMENT_BYTES,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
+            open_segments_max: OPEN_SEGMENTS_MAX,
             free_bytes_min: FREE_BYTES_MIN,
             compaction_step_us: COMPACTION_STEP_US,
         }

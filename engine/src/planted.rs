@@ -18,6 +18,8 @@ pub enum Bug {
     CheckpointFileNotSynced,
     /// A checkpoint says of what is only in the journal that it is in segments.
     CheckpointCountsDurableAsSettled,
+    /// A file that is closed before a checkpoint is not synced by it.
+    ClosedFileNotSynced,
     /// Compaction drops the last record of a key.
     CompactionDropsLast,
     /// Compaction puts a file in the place of a segment before it is synced.
@@ -59,13 +61,14 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 25] = [
+pub const ALL: [Bug; 26] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
     Bug::CheckpointBeforeSync,
     Bug::CheckpointFileNotSynced,
     Bug::CheckpointCountsDurableAsSettled,
+    Bug::ClosedFileNotSynced,
     Bug::CompactionDropsLast,
     Bug::CompactionNotSynced,
     Bug::DeleteBeforeDurable,

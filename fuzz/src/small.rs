@@ -37,6 +37,7 @@ pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
             run_bytes: 15 << 10,
             segment_bytes,
             run_cache_bytes: 0,
+            open_segments_max: 1,
             free_bytes_min: 0,
             compaction_step_us: 100,
         },

@@ -12,6 +12,7 @@ fn small() -> Setup {
         run_bytes: 32 << 10,
         segment_bytes: 128 << 10,
         run_cache_bytes: 64 << 10,
+        open_segments_max: 16,
         ..Sizes::default()
     };
     Setup { journal_file_bytes: 2 << 20, memory_bytes: 256 << 10, sizes }

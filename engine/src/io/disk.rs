@@ -151,6 +151,7 @@ impl Disk {
         match how {
             Open::Read => options.custom_flags(libc::O_DIRECT),
             Open::ReadWrite => options.write(true).create(true).truncate(false).custom_flags(libc::O_DIRECT),
+            Open::Update => options.write(true).custom_flags(libc::O_DIRECT),
             Open::Replace => options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT),
             Open::Directory => options.custom_flags(libc::O_DIRECTORY),
         };

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 pub mod buffer;
+mod crew;
 pub mod descriptors;
 pub mod disk;
 pub mod driver;
@@ -93,6 +94,8 @@ pub enum Open {
     Read,
     /// For reading and writing; made if it does not exist.
     ReadWrite,
+    /// For reading and writing; it must exist. Seldom has to wait for the device, as nothing is made.
+    Update,
     /// For reading and writing; made, and emptied if it exists.
     Replace,
     /// A directory, to sync it.

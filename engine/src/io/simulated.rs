@@ -377,7 +377,7 @@ impl SimulatedDisk {
         }
         let inode = match (state.seen.get(path), how) {
             (Some(Node::Directory(inode)), Open::Directory) => inode,
-            (Some(Node::File(inode)), Open::Read | Open::ReadWrite) => inode,
+            (Some(Node::File(inode)), Open::Read | Open::ReadWrite | Open::Update) => inode,
             (Some(Node::File(inode)), Open::Replace) => {
                 if let Some(file) = state.inodes.get_mut(&inode) {
                     file.seen = Arc::default();

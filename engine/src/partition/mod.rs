@@ -54,6 +54,8 @@ pub struct Partition {
     pub segments: Segments,
     /// Bytes in the tail that are durable but not settled.
     unsettled_bytes: usize,
+    /// The frame of the oldest batch of those: asked for so often that it is not looked up in the tail.
+    unsettled_since: Option<u64>,
     /// Whether a run of it is queued or being written.
     pub settling: bool,
     /// The frame that says it exists, and the one that says it is gone.
@@ -106,6 +108,7 @@ impl Partition {
             tail: Tail::default(),
             segments: Segments::default(),
             unsettled_bytes: 0,
+            unsettled_since: None,
             settling: false,
             created_in: 0,
             deleted_in: None,
@@ -195,6 +198,7 @@ impl Partition {
         assert!(batch.base >= self.marks.durable && batch.end <= self.marks.end);
         self.marks.durable = batch.end;
         self.unsettled_bytes += batch.bytes.len();
+        self.unsettled_since.get_or_insert(batch.sequence);
         self.tail.push(batch);
         self.check();
     }
@@ -223,8 +227,9 @@ impl Partition {
 
     /// Everything below `settled` is settled; so is what was lost behind it.
     fn pass_lost(&mut self, settled: Offset) {
-        self.marks.settled =
-            self.tail.from(settled).next().map_or(self.marks.durable, |next| next.base.max(settled));
+        let next = self.tail.from(settled).next();
+        self.unsettled_since = next.map(|next| next.sequence);
+        self.marks.settled = next.map_or(self.marks.durable, |next| next.base.max(settled));
     }
 
     /// Everything below `end` is in a segment now.
@@ -307,7 +312,12 @@ impl Partition {
 
     /// The frame of the oldest batch that is not settled.
     pub fn unsettled_since(&self) -> Option<u64> {
-        self.tail.from(self.marks.settled).next().map(|batch| batch.sequence)
+        self.unsettled_since
+    }
+
+    /// Whether something that came in a frame up to `sequence` is not settled.
+    pub fn is_unsettled(&self, sequence: u64) -> bool {
+        self.unsettled_since.is_some_and(|since| since <= sequence)
     }
 
     /// Batches to settle next: from the settled mark on, as many as fit `bytes_max`, at least one.
@@ -334,5 +344,6 @@ impl Partition {
     fn check(&self) {
         let Watermarks { start, settled, durable, end } = self.marks;
         assert!(start <= durable && settled <= durable && durable <= end, "{:?}: {:?}", self.id, self.marks);
+        debug_assert_eq!(self.unsettled_since, self.tail.from(settled).next().map(|batch| batch.sequence));
     }
 }

@@ -71,6 +71,7 @@ impl Partition {
             gone = self.segments.truncate(end);
         }
         self.unsettled_bytes = self.tail.from(self.marks.settled).map(|batch| batch.bytes.len()).sum();
+        self.unsettled_since = self.tail.from(self.marks.settled).next().map(|batch| batch.sequence);
         self.check();
         gone
     }

@@ -34,7 +34,7 @@ pub struct Segment {
     pub position: u64,
     /// Whether its file is complete.
     pub sealed: bool,
-    /// Open while it is written, and once it was read.
+    /// Open since it was written or read, unless too many are open.
     pub file: Option<Descriptor>,
 }
 
@@ -107,16 +107,20 @@ impl Segments {
     }
 
     /// A new active segment; its header goes out with its first run.
-    pub fn begin(&mut self, name: SegmentName, file: Descriptor) {
+    pub fn begin(&mut self, name: SegmentName) {
         assert!(self.active().is_none() && self.list.last().is_none_or(|last| last.end() <= name.base));
         let (runs, limit) = (Vec::new(), Offset::MAX);
-        self.list.push(Segment { name, runs, limit, position: 0, sealed: false, file: Some(file) });
+        self.list.reserve_exact(1); // most logs of many have one, and there may be a great many logs
+        self.list.push(Segment { name, runs, limit, position: 0, sealed: false, file: None });
     }
 
     /// A run was written into the active segment, which is now `position` bytes long.
     pub fn push(&mut self, run: RunPlace, position: u64) {
         let Some(active) = self.active_mut() else { unreachable!("a run is written into an active segment") };
         assert!(active.end() <= run.base_offset.get() && active.position < position && !active.is_cut());
+        if active.runs.is_empty() {
+            active.runs.reserve_exact(1);
+        }
         active.runs.push(run);
         active.position = position;
     }
@@ -129,7 +133,14 @@ impl Segments {
         }
     }
 
-    /// Keeps a file open that was opened to be read.
+    /// Closes a file that was kept open.
+    pub fn close(&mut self, name: SegmentName) {
+        if let Some(segment) = self.list.iter_mut().find(|segment| segment.name == name) {
+            segment.file = None;
+        }
+    }
+
+    /// Keeps a file open that was opened to be read, or to be written on.
     pub fn opened(&mut self, name: SegmentName, file: Descriptor) {
         if let Some(segment) = self.list.iter_mut().find(|segment| segment.name == name) {
             segment.file = Some(file);

@@ -9,6 +9,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::name::Standing;
 use super::{Segment, SegmentName, Segments, path};
 use crate::error::{Damage, OpenError};
@@ -21,6 +23,15 @@ use crate::io::{Descriptor, Open};
 use crate::limits::BLOCK_BYTES;
 use crate::planted::{Bug, planted};
 use crate::types::Offset;
+
+/// So much of a segment that is being filled is read at once while its runs are short, as they are where there are many logs:
+/// their headers lie close together, and a read of this length takes hardly longer than one of a block.
+const AHEAD_BYTES: u64 = 64 << 10;
+
+/// Blocks asked for within so many bytes of each other lie close together.
+const CLOSE_BYTES: u64 = AHEAD_BYTES / 4;
+
+const _: () = assert!(SEGMENT_HEADER_BYTES == BLOCK_BYTES);
 
 /// The segments of a log and the files beside them that the checkpoint does not know.
 pub struct Found {
@@ -49,7 +60,8 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
         let path = path(data, state.id, name);
         let file = disk.open(&path, Open::ReadWrite)?;
         let file_bytes = disk::length(&path, &file)?;
-        let mut walk = Walk { path, file, file_bytes, state, name, damage: Vec::new() };
+        let (ahead, ahead_upto) = ((0, Bytes::new()), 0);
+        let mut walk = Walk { path, file, file_bytes, ahead, ahead_upto, state, name, damage: Vec::new() };
         let is_active = state.segment_position > 0 && name.base == state.segment_base;
         let mut segment = if is_active { walk.active()? } else { walk.sealed()? };
         damage.extend(walk.damage.into_iter().map(|damage| (name.base, damage)));
@@ -86,6 +98,10 @@ struct Walk<'a> {
     path: PathBuf,
     file: Descriptor,
     file_bytes: u64,
+    /// What was read ahead, and where it begins.
+    ahead: (u64, Bytes),
+    /// Nothing is read ahead from here on.
+    ahead_upto: u64,
     state: &'a LogState,
     name: SegmentName,
     damage: Vec<Damage>,
@@ -96,8 +112,30 @@ impl Walk<'_> {
         self.damage.push(Damage { path: self.path.clone(), position, what: what.to_string() });
     }
 
+    /// One block; fewer bytes only at the end of the file.
+    fn block(&mut self, position: u64) -> Result<Bytes, OpenError> {
+        let (from, ahead) = &self.ahead;
+        let at = position.checked_sub(*from).and_then(|at| usize::try_from(at).ok());
+        if let Some(block) = at.and_then(|at| ahead.get(at..)?.get(..BLOCK_BYTES)) {
+            return Ok(ahead.slice_ref(block));
+        }
+        let is_close = position.saturating_sub(*from + ahead.len() as u64) <= CLOSE_BYTES;
+        let length = self.ahead_upto.saturating_sub(position).min(AHEAD_BYTES) as usize;
+        self.ahead = (position, Bytes::new());
+        if is_close && length > BLOCK_BYTES {
+            // Blocks that were not asked for must not matter: if one cannot be read, the first alone is tried.
+            let length = length.next_multiple_of(BLOCK_BYTES);
+            if let Ok(bytes) = disk::read(&self.path, &self.file, position, length) {
+                self.ahead = (position, bytes.freeze());
+                let end = self.ahead.1.len().min(BLOCK_BYTES);
+                return Ok(self.ahead.1.slice(..end));
+            }
+        }
+        Ok(disk::read(&self.path, &self.file, position, BLOCK_BYTES)?.freeze())
+    }
+
     fn header(&mut self) -> Result<(), OpenError> {
-        let block = disk::read(&self.path, &self.file, 0, SEGMENT_HEADER_BYTES)?;
+        let block = self.block(0)?;
         if let Err(bad) = SegmentHeader::read(&block, self.state.id, self.name.base) {
             self.damaged(0, bad.0);
         }
@@ -139,8 +177,9 @@ impl Walk<'_> {
 
     /// The segment that was being filled: every sound run up to where the checkpoint says that it ended.
     fn active(&mut self) -> Result<Segment, OpenError> {
-        self.header()?;
         let limit = self.state.segment_position;
+        self.ahead_upto = limit;
+        self.header()?;
         let (mut runs, mut position) = (Vec::new(), SEGMENT_HEADER_BYTES as u64);
         while position < limit {
             let (sound, stopped, bad) = self.sound_runs(position, limit)?;
@@ -155,7 +194,7 @@ impl Walk<'_> {
             self.damaged(position, "the segment's runs are not those of the checkpoint");
         }
         let whole = position == limit && self.file_bytes >= limit;
-        let file = whole.then(|| self.file.clone());
+        let file = None; // opened again when it is written on: there may be more than a process may have open
         Ok(Segment { name: self.name, runs, limit: Offset::MAX, position: limit, sealed: !whole, file })
     }
 
@@ -168,7 +207,7 @@ impl Walk<'_> {
     ) -> Result<(Vec<RunPlace>, u64, Option<BadSegment>), OpenError> {
         let mut runs: Vec<RunPlace> = Vec::new();
         while position < limit {
-            let block = disk::read(&self.path, &self.file, position, BLOCK_BYTES)?;
+            let block = self.block(position)?;
             let header = match RunHeader::read(&block, self.state.id, position) {
                 Ok(header) => header,
                 Err(bad) => return Ok((runs, position, Some(bad))),
@@ -190,7 +229,7 @@ impl Walk<'_> {
     /// Where the next sound run begins at or behind `position`; `limit` if there is none.
     fn next_run(&mut self, mut position: u64, limit: u64) -> Result<u64, OpenError> {
         while position < limit {
-            let block = disk::read(&self.path, &self.file, position, BLOCK_BYTES)?;
+            let block = self.block(position)?;
             if RunHeader::read(&block, self.state.id, position).is_ok() {
                 return Ok(position);
             }

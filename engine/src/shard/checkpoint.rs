@@ -13,14 +13,16 @@
 use std::path::PathBuf;
 
 use super::room::Wanting;
+use super::settle::DirtyFile;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::partition::Partition;
 use crate::planted::{Bug, planted};
+use crate::segment;
 
-/// Syncs a checkpoint has in flight at a time.
-const SYNCS_IN_FLIGHT_MAX: usize = 16;
+/// Syncs a checkpoint has in flight at a time. Those that wait together share flushes of the device.
+const SYNCS_IN_FLIGHT_MAX: usize = 32;
 
 /// The state of the checkpoint being made, if one is.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ enum Phase {
     },
     Syncing {
         checkpoint: Box<Checkpoint>,
-        files: Vec<Descriptor>,
+        files: Vec<DirtyFile>,
         directories: Vec<PathBuf>,
         in_flight: usize,
     },
@@ -113,10 +115,7 @@ impl Shard {
                 if planted(Bug::JournalFileRecycledTooSoon) {
                     self.journal.files().release(sequence);
                 }
-                let open = self.held.logs_upto(sequence).any(|log| {
-                    let since = self.logs.get(&log).and_then(|log| log.unsettled_since());
-                    since.is_some_and(|since| since <= sequence)
-                });
+                let open = self.logs.values().any(|partition| partition.is_unsettled(sequence));
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
                 let checkpoint = self.checkpoint(sequence, chain);
                 self.logs.values_mut().for_each(Partition::checkpoint_begins);
@@ -157,7 +156,12 @@ impl Shard {
         };
         while *in_flight < SYNCS_IN_FLIGHT_MAX {
             let op = match (files.pop(), directories.is_empty()) {
-                (Some(file), _) => Op::Sync { file },
+                (Some((_, Some(file))), _) => Op::Sync { file },
+                // Written with direct I/O, so it has no error to tell that its writes have not told, and what the file
+                // system could not do to its own records it tells everybody from then on.
+                (Some(((log, name), None)), _) => {
+                    Op::Open { path: segment::path(&self.place.directory, log, name), how: Open::Read }
+                }
                 (None, true) => break,
                 (None, false) => match directories.pop() {
                     Some(path) => Op::Open { path, how: Open::Directory },
@@ -199,7 +203,7 @@ impl Shard {
         let phase = std::mem::take(&mut self.checkpointer.phase);
         let (next, op) = match (phase, done) {
             (Phase::Syncing { checkpoint, files, directories, in_flight }, done) => {
-                // A directory was opened and is to be synced; anything else is finished.
+                // A directory or a file was opened and is to be synced; anything else is finished.
                 let (in_flight, op) = match done {
                     Done::Opened(file) => (in_flight, Some(Op::Sync { file })),
                     _ => (in_flight - 1, None),

@@ -53,6 +53,13 @@ pub(super) struct Compactor {
     next_step_us: u64,
 }
 
+impl Compactor {
+    /// Whether the log is being compacted.
+    pub(super) fn is_at(&self, log: LogId) -> bool {
+        self.job.as_ref().is_some_and(|job| job.log == log)
+    }
+}
+
 #[derive(Debug)]
 struct Job {
     log: LogId,
@@ -394,6 +401,7 @@ impl Shard {
             (Step::OpenSource(base), Done::Opened(file)) => {
                 if let Some(partition) = self.logs.get_mut(&log) {
                     partition.segments.opened(base.into(), file);
+                    self.open_files.opened(log, base.into());
                 }
             }
             (Step::Map(place), Done::Read(bytes)) => {
@@ -438,6 +446,7 @@ impl Shard {
                 self.counts.compacted_bytes += before.saturating_sub(output.position);
                 let runs = std::mem::take(&mut output.runs);
                 partition.segments.replace(output.base, runs, output.position, file);
+                self.open_files.opened(job.log, output.base.into());
                 self.segment_replaced(job.log, output.base);
             }
             // Trimmed meanwhile: the name has come back.

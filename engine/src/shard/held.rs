@@ -33,12 +33,6 @@ impl Held {
         self.bytes
     }
 
-    /// The logs that frames up to `sequence` touched; a log may come more than once.
-    pub(super) fn logs_upto(&self, sequence: u64) -> impl Iterator<Item = LogId> {
-        let upto = self.frames.iter().take_while(move |frame| frame.sequence <= sequence);
-        upto.flat_map(|frame| frame.logs.iter().copied())
-    }
-
     /// Highest sequence such that the frames up to it hold at least `bytes`.
     fn sequence_at(&self, bytes: usize) -> u64 {
         let mut sum = 0;
@@ -61,13 +55,13 @@ impl Shard {
         while self.held.bytes > self.place.memory_bytes {
             let Some(front) = self.held.frames.front() else { return };
             let sequence = front.sequence;
-            let unsettled = front.logs.iter().any(|log| {
-                self.logs
-                    .get(log)
-                    .and_then(|log| log.unsettled_since())
-                    .is_some_and(|since| since <= sequence)
-            });
+            let unsettled =
+                front.logs.iter().any(|log| self.logs.get(log).is_some_and(|log| log.is_unsettled(sequence)));
             if unsettled {
+                // Not more with every frame that goes: it takes a look at every log.
+                if self.settler.is_asked(sequence) {
+                    return;
+                }
                 let upto = self.held.sequence_at(self.place.memory_bytes / 4);
                 self.settle_upto(upto);
                 return;

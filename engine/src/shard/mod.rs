@@ -18,6 +18,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod compaction;
 mod held;
+mod open;
 mod read;
 pub mod recover;
 mod replica;
@@ -196,6 +197,7 @@ pub struct Shard {
     held: held::Held,
     settler: settle::Settler,
     reader: read::Reader,
+    open_files: open::OpenFiles,
     checkpointer: checkpoint::Checkpointer,
     room: room::Room,
     compactor: compaction::Compactor,
@@ -224,6 +226,7 @@ impl Shard {
             held: held::Held::default(),
             settler: settle::Settler::default(),
             reader: read::Reader::default(),
+            open_files: open::OpenFiles::default(),
             checkpointer: checkpoint::Checkpointer::default(),
             room: room::Room::default(),
             compactor: compaction::Compactor::default(),
@@ -415,7 +418,7 @@ impl Shard {
         for name in gone {
             self.reader.forget_segment(log, *name);
             let path = crate::segment::path(&self.place.directory, log, *name);
-            self.settler.forget(&path);
+            self.settler.forget(log, *name);
             self.checkpointer.remove_after(sequence, path);
         }
     }
@@ -423,12 +426,12 @@ impl Shard {
     fn remove_files_of(&mut self, partition: &Partition, sequence: u64) {
         for segment in partition.segments.list() {
             let path = crate::segment::path(&self.place.directory, partition.id, segment.name);
-            self.settler.forget(&path);
+            self.settler.forget(partition.id, segment.name);
             self.checkpointer.remove_after(sequence, path);
         }
         if partition.segments.has_directory {
             let path = crate::segment::directory(&self.place.directory, partition.id);
-            self.settler.forget(&path);
+            self.settler.forget_directory(&path);
             self.checkpointer.remove_directory_after(sequence, path);
         }
     }
@@ -467,6 +470,7 @@ impl Shard {
         self.drive_checkpoint();
         self.drive_settling();
         self.drive_compaction(now);
+        self.close_files();
         self.counts.journal = self.journal.counts();
         self.counts.held_bytes = self.held.bytes() as u64;
         self.counts.logs = self.logs.len() as u64;

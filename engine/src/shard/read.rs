@@ -270,9 +270,8 @@ impl Shard {
 
     fn read_run(&mut self, log: LogId, name: SegmentName, place: RunPlace) {
         let segments = self.logs.get(&log).map(|partition| partition.segments.list()).unwrap_or_default();
-        let file =
-            segments.iter().find(|segment| segment.name == name).and_then(|segment| segment.file.clone());
-        let op = match file {
+        let segment = segments.iter().find(|segment| segment.name == name);
+        let op = match segment.and_then(|segment| segment.file.clone()) {
             Some(file) => {
                 let length = place.total_bytes();
                 Op::Read { file, position: place.position.get(), buffer: buffer::aligned(length), length }
@@ -281,7 +280,10 @@ impl Shard {
                 let same =
                     |wanted: &&mut Wanted| wanted.log == log && wanted.name == name && wanted.place == place;
                 self.reader.wanted.iter_mut().filter(same).for_each(|wanted| wanted.opening = true);
-                Op::Open { path: segment::path(&self.place.directory, log, name), how: Open::Read }
+                // What is kept open of a segment that is being filled is also written to.
+                let is_active = segment.is_some_and(|segment| !segment.sealed);
+                let how = if is_active { Open::Update } else { Open::Read };
+                Op::Open { path: segment::path(&self.place.directory, log, name), how }
             }
         };
         self.want(Work::Read { log, name, place }, op);
@@ -303,6 +305,7 @@ impl Shard {
         if let Ok(Done::Opened(file)) = result {
             if let Some(partition) = self.logs.get_mut(&log) {
                 partition.segments.opened(name, file.clone());
+                self.open_files.opened(log, name);
             }
             let length = place.total_bytes();
             let position = place.position.get();

@@ -2,10 +2,10 @@
 //!
 //! In: logs with enough unsettled bytes, or logs that a checkpoint or the memory limit wants settled. Out:
 //! operations that make directories and files and write runs. Never: syncs (a checkpoint does), or holds up an
-//! append: few runs are in flight at a time.
+//! append: few long runs are in flight at a time.
 //!
 //! ```text
-//!   queued ─> [make directory] ─> [open segment] ─> write run ─> queued again, or done
+//!   queued ─> [make directory] ─> [open segment, or open it again] ─> write run ─> queued again, or done
 //!     ^  └──> [write table: seal the full segment] ──┘
 //!     └── no room: what was written is cut off, and it is tried again later
 //! ```
@@ -17,10 +17,13 @@ use super::room::Wanting;
 use super::{Shard, Work};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open};
-use crate::limits::SETTLES_IN_FLIGHT_MAX;
+use crate::limits::{LONG_RUNS_IN_FLIGHT_MAX, SETTLES_IN_FLIGHT_MAX};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
 use crate::types::LogId;
+
+/// Whose file was written, and itself if it is open.
+pub(super) type DirtyFile = ((LogId, SegmentName), Option<Descriptor>);
 
 /// Which logs are to be settled, and what a checkpoint must sync.
 #[derive(Debug, Default)]
@@ -28,10 +31,12 @@ pub(super) struct Settler {
     queue: VecDeque<LogId>,
     /// Logs with a step under way; at most [`SETTLES_IN_FLIGHT_MAX`].
     in_flight: Vec<LogId>,
+    /// Bytes that those write.
+    in_flight_bytes: usize,
     /// Everything in frames up to this one is to be settled.
     upto: u64,
-    /// Files written since the last checkpoint.
-    dirty_files: BTreeMap<PathBuf, Descriptor>,
+    /// Files written since the last checkpoint, open or closed since.
+    dirty_files: BTreeMap<(LogId, SegmentName), Option<Descriptor>>,
     /// Directories with new entries since the last checkpoint.
     dirty_directories: BTreeSet<PathBuf>,
 }
@@ -51,9 +56,25 @@ impl Settler {
     }
 
     /// What is to be removed needs no sync, and is not to be kept open for one.
-    pub(super) fn forget(&mut self, path: &Path) {
-        self.dirty_files.remove(path);
+    pub(super) fn forget(&mut self, log: LogId, name: SegmentName) {
+        self.dirty_files.remove(&(log, name));
+    }
+
+    /// The same of a directory.
+    pub(super) fn forget_directory(&mut self, path: &Path) {
         self.dirty_directories.remove(path);
+    }
+
+    /// Whether so much is asked for already.
+    pub(super) fn is_asked(&self, sequence: u64) -> bool {
+        sequence <= self.upto
+    }
+
+    /// The segment's file is not kept open.
+    pub(super) fn closed(&mut self, log: LogId, name: SegmentName) {
+        if let Some(file) = self.dirty_files.get_mut(&(log, name)) {
+            *file = None;
+        }
     }
 
     /// The directory has lost entries that must not come back beside the next checkpoint.
@@ -62,8 +83,8 @@ impl Settler {
     }
 
     /// Takes what a checkpoint must sync.
-    pub(super) fn take_dirty(&mut self) -> (Vec<Descriptor>, Vec<PathBuf>) {
-        let files = std::mem::take(&mut self.dirty_files).into_values().collect();
+    pub(super) fn take_dirty(&mut self) -> (Vec<DirtyFile>, Vec<PathBuf>) {
+        let files = std::mem::take(&mut self.dirty_files).into_iter().collect();
         (files, std::mem::take(&mut self.dirty_directories).into_iter().collect())
     }
 }
@@ -73,12 +94,18 @@ impl Settler {
 pub(super) struct Job {
     log: LogId,
     step: Step,
+    /// Bytes that it writes.
+    bytes: usize,
 }
 
 #[derive(Debug)]
 enum Step {
     MakeDirectory,
     Open {
+        name: SegmentName,
+    },
+    /// The file of the segment being filled had been closed.
+    OpenAgain {
         name: SegmentName,
     },
     Write {
@@ -93,24 +120,26 @@ enum Step {
 impl Shard {
     /// Has everything in frames up to `sequence` settled.
     pub(super) fn settle_upto(&mut self, sequence: u64) {
-        if sequence <= self.settler.upto {
+        if self.settler.is_asked(sequence) {
             return;
         }
         self.settler.upto = sequence;
-        let logs: BTreeSet<LogId> = self.held.logs_upto(sequence).collect();
-        for log in logs {
-            let Some(partition) = self.logs.get_mut(&log) else { continue };
-            let wanted = partition.unsettled_since().is_some_and(|since| since <= sequence);
-            if wanted && !partition.settling {
+        let mut logs = Vec::new();
+        for partition in self.logs.values_mut().filter(|partition| partition.is_unsettled(sequence)) {
+            if !partition.settling {
                 partition.settling = true;
-                self.settler.queue(log);
+                logs.push(partition.id);
             }
         }
+        logs.sort_unstable();
+        self.settler.queue.extend(logs);
     }
 
     /// Begins queued work while little is in flight.
     pub(super) fn drive_settling(&mut self) {
+        let bytes_max = LONG_RUNS_IN_FLIGHT_MAX * self.place.sizes.run_bytes;
         while self.settler.in_flight.len() < SETTLES_IN_FLIGHT_MAX
+            && self.settler.in_flight_bytes < bytes_max
             && self.failed.is_none()
             && !self.room.is_held()
         {
@@ -136,16 +165,20 @@ impl Shard {
             } else {
                 (Step::MakeDirectory, Op::MakeDirectory { path: segment::directory(data, log) })
             };
-            return self.settle_with(Job { log, step }, op);
+            return self.settle_with(log, step, op);
         };
-        let Some(file) = active.file.clone() else { unreachable!("an active segment is open") };
+        let Some(file) = active.file.clone() else {
+            let name = active.name;
+            let op = Op::Open { path: segment::path(data, log, name), how: Open::Update };
+            return self.settle_with(log, Step::OpenAgain { name }, op);
+        };
         let full = active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
         if full || active.is_cut() {
             let table = run::seal(log, active.name.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);
             let op = Op::Write { file, position: active.position, data: aligned.freeze(), durable: false };
-            return self.settle_with(Job { log, step: Step::Seal }, op);
+            return self.settle_with(log, Step::Seal, op);
         }
         let (base, position) = (active.name.base, active.position);
         let (bytes, place, end_position) = segment::lay_out(
@@ -161,18 +194,21 @@ impl Shard {
             partition.settled(place.end_offset.get());
         }
         let op = Op::Write { file, position, data: bytes, durable: false };
-        self.settle_with(Job { log, step: Step::Write { place, end_position } }, op);
+        self.settle_with(log, Step::Write { place, end_position }, op);
     }
 
-    fn settle_with(&mut self, job: Job, op: Op) {
-        self.settler.in_flight.push(job.log);
-        self.want(Work::Settle(Box::new(job)), op);
+    fn settle_with(&mut self, log: LogId, step: Step, op: Op) {
+        let bytes = if let Op::Write { data, .. } = &op { data.len() } else { 0 };
+        self.settler.in_flight.push(log);
+        self.settler.in_flight_bytes += bytes;
+        self.want(Work::Settle(Box::new(Job { log, step, bytes })), op);
     }
 
     /// One step is done.
     pub(super) fn settle_step(&mut self, job: Job, result: Result<Done, Fault>) {
         let log = job.log;
         self.settler.in_flight.retain(|other| *other != log);
+        self.settler.in_flight_bytes -= job.bytes;
         self.settle_done(job, result);
         self.truncate_now(log);
     }
@@ -193,14 +229,21 @@ impl Shard {
             Err(fault) if fault.is_no_space() => return self.settle_later(job),
             Err(fault) => return self.fail("write a segment", directory, fault),
         };
+        let is_written = matches!(job.step, Step::Write { .. });
         match (job.step, done) {
             (Step::MakeDirectory, _) => {
                 partition.segments.has_directory = true;
                 self.settler.dirty_directories.insert(data.join("log"));
             }
             (Step::Open { name }, Done::Opened(file)) => {
-                partition.segments.begin(name, file);
+                partition.segments.begin(name);
+                partition.segments.opened(name, file);
+                self.open_files.opened(job.log, name);
                 self.settler.dirty_directories.insert(directory);
+            }
+            (Step::OpenAgain { name }, Done::Opened(file)) => {
+                partition.segments.opened(name, file);
+                self.open_files.opened(job.log, name);
             }
             (Step::Cut, _) => return self.settler.queue.push_front(job.log),
             (Step::Seal, _) => {
@@ -222,7 +265,12 @@ impl Shard {
             (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
         }
         self.room.found(Wanting::Segment);
-        self.settle_on(job.log);
+        if is_written {
+            self.settle_on(job.log);
+        } else {
+            // Its turn is not over: behind the others in the queue, as many files would be open as logs wait.
+            self.settler.queue.push_front(job.log);
+        }
     }
 
     /// A step found no room. It is tried again later, and what it may have written is cut off first: a seal behind it
@@ -233,7 +281,7 @@ impl Shard {
         let file = active.and_then(|active| Some((active.file.clone()?, active.position)));
         match (job.step, file) {
             (Step::Write { .. } | Step::Seal, Some((file, length))) => {
-                self.settle_with(Job { log: job.log, step: Step::Cut }, Op::Truncate { file, length });
+                self.settle_with(job.log, Step::Cut, Op::Truncate { file, length });
             }
             _ => self.settler.queue.push_front(job.log),
         }
@@ -244,7 +292,7 @@ impl Shard {
             return;
         };
         if let Some(file) = active.file.clone() {
-            self.settler.dirty_files.insert(segment::path(&self.place.directory, log, active.name), file);
+            self.settler.dirty_files.insert((log, active.name), Some(file));
         }
     }
 
@@ -252,8 +300,7 @@ impl Shard {
     fn settle_on(&mut self, log: LogId) {
         let upto = self.settler.upto;
         let Some(partition) = self.logs.get_mut(&log) else { return };
-        let more = partition.unsettled_bytes() >= self.place.sizes.run_bytes
-            || partition.unsettled_since().is_some_and(|since| since <= upto);
+        let more = partition.unsettled_bytes() >= self.place.sizes.run_bytes || partition.is_unsettled(upto);
         partition.settling = more;
         if more {
             self.settler.queue(log);

@@ -53,7 +53,7 @@ impl Plan {
                 active: 10_000,
                 few: 10,
                 rounds: 2,
-                time: Duration::from_secs(10),
+                time: Duration::from_secs(5),
                 setup,
             },
         }

@@ -60,7 +60,7 @@ impl Population {
         let mut driver = Driver::create_in(dir, setup)?;
         driver.create(FILLER);
         // From here on as many frames are in memory as are ever kept.
-        fill(&mut driver, setup.memory_bytes as u64, interrupt)?;
+        fill(&mut driver, setup, setup.memory_bytes as u64, interrupt)?;
         let before = Holdings::now();
         let begin = Instant::now();
         (0..logs).for_each(|number| driver.create(log(number)));
@@ -70,14 +70,14 @@ impl Population {
         let begin = Instant::now();
         let left = descriptors_max.saturating_sub(empty.descriptors_count);
         let mut filled = logs.min(left / 10 * 9);
-        give_records(&mut driver, 0..filled, interrupt)?;
+        give_records(&mut driver, setup, 0..filled, interrupt)?;
         let opened = Holdings::now().descriptors_count.saturating_sub(empty.descriptors_count);
         if filled < logs && opened < filled / 2 {
-            give_records(&mut driver, filled..logs, interrupt)?;
+            give_records(&mut driver, setup, filled..logs, interrupt)?;
             filled = logs;
         }
         let settle_seconds = begin.elapsed().as_secs_f64();
-        fill(&mut driver, setup.memory_bytes as u64, interrupt)?;
+        fill(&mut driver, setup, setup.memory_bytes as u64, interrupt)?;
         let settled = Holdings::now();
         Ok(Population { driver, logs, filled, create_seconds, settle_seconds, before, empty, settled })
     }
@@ -93,7 +93,12 @@ impl Population {
 }
 
 /// Appends a few records to each of these logs and has them settled.
-fn give_records(driver: &mut Driver, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
+fn give_records(
+    driver: &mut Driver,
+    setup: Setup,
+    logs: Range<u64>,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     let batch = batch_of(RECORD_BYTES);
     for _ in 0..RECORDS {
         let (mut next, mut begun) = (logs.clone(), driver.appended());
@@ -109,16 +114,17 @@ fn give_records(driver: &mut Driver, logs: Range<u64>, interrupt: &Interrupt) ->
             driver.turn()?;
         }
     }
-    settle(driver, logs, interrupt)
+    settle(driver, setup, logs, interrupt)
 }
 
-/// Appends so many bytes to the filler.
-fn fill(driver: &mut Driver, bytes: u64, interrupt: &Interrupt) -> Result<(), Failure> {
+/// Appends so many bytes to the filler, no faster than the logs are settled: frames beyond the memory that is configured
+/// would be counted as memory of the logs.
+fn fill(driver: &mut Driver, setup: Setup, bytes: u64, interrupt: &Interrupt) -> Result<(), Failure> {
     let (batch, mut begun) = (batch_of(FILLER_BATCH_BYTES), driver.appended());
     let wanted = begun + bytes.div_ceil(FILLER_BATCH_BYTES as u64);
     while driver.appended() < wanted {
         interrupt.check()?;
-        while begun < wanted.min(driver.appended() + FILLER_WAITING) {
+        while begun < wanted.min(driver.appended() + FILLER_WAITING) && is_within(driver, setup) {
             driver.append(FILLER, &batch)?;
             begun += 1;
         }
@@ -127,17 +133,28 @@ fn fill(driver: &mut Driver, bytes: u64, interrupt: &Interrupt) -> Result<(), Fa
     Ok(())
 }
 
-/// Fills journal files, which makes checkpoints, until every log has all it holds in segments; then what the filler holds
-/// is let go.
-fn settle(driver: &mut Driver, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
+/// Whether frames take hardly more memory than is configured.
+fn is_within(driver: &mut Driver, setup: Setup) -> bool {
+    let held_bytes = driver.shard().counts().held_bytes;
+    held_bytes <= setup.memory_bytes as u64 + FILLER_WAITING * FILLER_BATCH_BYTES as u64
+}
+
+/// Fills journal files, which makes checkpoints, until every log has all it holds in segments and those are synced; then
+/// what the filler holds is let go.
+fn settle(driver: &mut Driver, setup: Setup, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
     for number in logs {
         let is_settled = |driver: &mut Driver| {
             let marks = driver.shard().marks(log(number));
             marks.is_some_and(|marks| marks.settled == marks.end)
         };
         while !is_settled(driver) {
-            fill(driver, FILLER_BATCH_BYTES as u64, interrupt)?;
+            fill(driver, setup, FILLER_BATCH_BYTES as u64, interrupt)?;
         }
+    }
+    // One may be under way that began before.
+    let wanted = driver.shard().counts().checkpoints + 2;
+    while driver.shard().counts().checkpoints < wanted {
+        fill(driver, setup, FILLER_BATCH_BYTES as u64, interrupt)?;
     }
     if let Some(marks) = driver.shard().marks(FILLER) {
         driver.shard().trim(FILLER, marks.durable);

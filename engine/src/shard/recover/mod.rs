@@ -19,7 +19,7 @@ mod identity;
 mod replay;
 mod settle;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -33,8 +33,8 @@ use super::checkpoint::file_name;
 use crate::error::{Damage, OpenError};
 use crate::format::checkpoint::{Checkpoint, FileSet, LogState};
 use crate::format::superblock::FEATURES;
+use crate::io::Open;
 use crate::io::disk::{self, DirectoryLock, Disk};
-use crate::io::{Descriptor, Open};
 use crate::journal::recover::check_unused;
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::Partition;
@@ -133,8 +133,8 @@ struct Recovery<'a> {
     config: &'a OpenConfig,
     logs: HashMap<LogId, Partition>,
     doubtful: HashMap<LogId, Doubtful>,
-    /// Segment files written here.
-    dirty: BTreeMap<PathBuf, Descriptor>,
+    /// Segment files written here. None stays open: there may be more than a process may have open.
+    dirty: BTreeSet<PathBuf>,
     /// Files begun after the checkpoints; the journals hold all that is in them.
     unfinished: Vec<PathBuf>,
     /// Directories that such files were removed from.
@@ -221,7 +221,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         config,
         logs: HashMap::new(),
         doubtful: HashMap::new(),
-        dirty: BTreeMap::new(),
+        dirty: BTreeSet::new(),
         unfinished: Vec::new(),
         thinned: Vec::new(),
         outdated: Vec::new(),
@@ -293,9 +293,14 @@ impl Recovery<'_> {
 
     fn segments(&mut self, checkpoints: &[Checkpoint]) -> Result<(), OpenError> {
         let data = &self.config.directory;
-        let logs = checkpoints.iter().flat_map(|found| found.logs.iter().map(|log| (log, found.sequence)));
-        for (state, sequence) in logs {
-            let found = segment::recover::find(&self.config.disk, data, state)?;
+        let disk = &self.config.disk;
+        let logs: Vec<_> =
+            checkpoints.iter().flat_map(|found| found.logs.iter().map(|log| (log, found.sequence))).collect();
+        let found = disk.each(logs, |(state, sequence)| {
+            segment::recover::find(disk, data, state).map(|found| (state, sequence, found))
+        });
+        for found in found {
+            let (state, sequence, found) = found?;
             self.losses.extend(found.damage.into_iter().map(|(offset, damage)| Loss {
                 log: state.id,
                 offset,

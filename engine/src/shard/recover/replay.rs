@@ -187,12 +187,10 @@ impl Recovery<'_> {
         let end = end.max(partition.marks().start);
         let gone = partition.truncated(end, 0);
         // Runs of the last life may stand behind the part that counts; what replays them was taken back.
-        if let Some(active) = partition.segments.active()
-            && let Some(file) = &active.file
-        {
+        if let Some(active) = partition.segments.active() {
             let path = segment::path(&self.config.directory, log, active.name);
-            disk::truncate(&path, file, active.position)?;
-            self.dirty.insert(path, file.clone());
+            disk::truncate(&path, &self.config.disk.open(&path, Open::Update)?, active.position)?;
+            self.dirty.insert(path);
         }
         if !gone.is_empty() {
             self.thinned.push(segment::directory(&self.config.directory, log));

@@ -16,7 +16,7 @@ use crate::types::LogId;
 
 impl Recovery<'_> {
     pub(super) fn settle_all(&mut self) -> Result<(), OpenError> {
-        for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains_key(path)) {
+        for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains(path)) {
             if planted(Bug::UnfinishedSegmentKept) {
                 continue;
             }
@@ -44,27 +44,26 @@ impl Recovery<'_> {
         let is_full = |active: &&Segment| active.position >= segment_bytes || active.is_cut();
         if let Some(active) = partition.segments.active().filter(is_full) {
             let path = segment::path(data, log, active.name);
-            if let Some(file) = &active.file {
-                let table = run::seal(log, active.name.base, &active.runs, active.position);
-                let mut aligned = buffer::aligned(table.len());
-                aligned.extend_from_slice(&table);
-                disk::write(&path, file, active.position, &aligned)?;
-                // A longer table of an earlier attempt may stand behind it; the trailer must be the last block.
-                disk::truncate(&path, file, active.position + table.len() as u64)?;
-                self.dirty.insert(path, file.clone());
-            }
+            let file = self.config.disk.open(&path, Open::Update)?;
+            let table = run::seal(log, active.name.base, &active.runs, active.position);
+            let mut aligned = buffer::aligned(table.len());
+            aligned.extend_from_slice(&table);
+            disk::write(&path, &file, active.position, &aligned)?;
+            // A longer table of an earlier attempt may stand behind it; the trailer must be the last block.
+            disk::truncate(&path, &file, active.position + table.len() as u64)?;
+            self.dirty.insert(path);
             partition.segments.seal();
         }
+        let mut how = Open::Update;
         if partition.segments.active().is_none() {
             self.config.disk.make_directory(&segment::directory(data, log))?;
             partition.segments.has_directory = true;
-            let name = SegmentName { base: offsets.start, generation: partition.generation };
-            let file = self.config.disk.open(&segment::path(data, log, name), Open::Replace)?;
-            partition.segments.begin(name, file);
+            partition.segments.begin(SegmentName { base: offsets.start, generation: partition.generation });
+            how = Open::Replace;
         }
         let Some(active) = partition.segments.active() else { return Ok(()) };
         let path = segment::path(data, log, active.name);
-        let Some(file) = active.file.clone() else { return Ok(()) };
+        let file = self.config.disk.open(&path, how)?;
         let (base, position) = (active.name.base, active.position);
         disk::truncate(&path, &file, position)?;
         let (bytes, place, end) = segment::lay_out(
@@ -79,7 +78,7 @@ impl Recovery<'_> {
         disk::write(&path, &file, position, &bytes)?;
         partition.segments.push(place, end);
         partition.settled(offsets.end);
-        self.dirty.insert(path, file);
+        self.dirty.insert(path);
         Ok(())
     }
 
@@ -122,17 +121,17 @@ impl Recovery<'_> {
     pub(super) fn sync(&mut self) -> Result<(), OpenError> {
         let mut directories: Vec<PathBuf> =
             vec![self.config.directory.join("log"), self.config.directory.clone()];
-        for (path, file) in std::mem::take(&mut self.dirty) {
-            disk::sync(&path, &file)?;
-            directories.extend(path.parent().map(Path::to_path_buf));
-        }
+        let disk = &self.config.disk;
+        let dirty: Vec<PathBuf> = std::mem::take(&mut self.dirty).into_iter().collect();
+        directories.extend(dirty.iter().filter_map(|path| path.parent()).map(Path::to_path_buf));
+        // Many at a time: the file system makes them durable together.
+        let synced = disk.each(dirty, |path| disk::sync(&path, &disk.open(&path, Open::Read)?));
+        synced.into_iter().collect::<Result<(), _>>()?;
         // A removed file must not come back beside the checkpoint that counts on its absence.
         directories.extend(self.thinned.drain(..).filter(|directory| self.config.disk.exists(directory)));
         directories.sort();
         directories.dedup();
-        for directory in directories {
-            self.config.disk.sync_directory(&directory)?;
-        }
-        Ok(())
+        let synced = disk.each(directories, |directory| disk.sync_directory(&directory));
+        Ok(synced.into_iter().collect::<Result<(), _>>()?)
     }
 }
