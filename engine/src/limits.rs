@@ -69,6 +69,13 @@ pub const RUN_CACHE_BYTES_MAX: usize = 16 << 20;
 /// A tail of this size is settled into its segment as one run.
 pub const RUN_BYTES: usize = 1 << 20;
 
+/// A log that has so much in one frame has it written straight into a segment, where there is one whose blocks exist. Two
+/// writes and flushes beside each other cost more than one longer write and a copy, below.
+pub const SECTION_BYTES_MIN: usize = 32 << 10;
+
+/// Trimmed segments of a log kept to be used again.
+pub const SPARES_MAX: usize = 2;
+
 /// A segment that reached this size is sealed and the next one begun.
 pub const SEGMENT_BYTES: u64 = 256 << 20;
 
@@ -103,6 +110,8 @@ pub struct Sizes {
     pub run_bytes: usize,
     /// [`SEGMENT_BYTES`].
     pub segment_bytes: u64,
+    /// [`SECTION_BYTES_MIN`].
+    pub section_bytes_min: usize,
     /// [`RUN_CACHE_BYTES_MAX`].
     pub run_cache_bytes: usize,
     /// [`OPEN_SEGMENTS_MAX`].
@@ -120,6 +129,7 @@ impl Default for Sizes {
             frame_body_bytes: FRAME_BODY_BYTES_MAX,
             run_bytes: RUN_BYTES,
             segment_bytes: SEGMENT_BYTES,
+            section_bytes_min: SECTION_BYTES_MIN,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
             open_segments_max: OPEN_SEGMENTS_MAX,
             free_bytes_min: FREE_BYTES_MIN,

@@ -6,6 +6,8 @@
 /// A bug somebody could have written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
+    /// A frame counts as durable when it is written, though runs beside it may not be.
+    AckBeforePlaced,
     /// Appends are acknowledged when their frame is handed out, not when it is written.
     AckBeforeWrite,
     /// A frame whose write failed is acknowledged.
@@ -40,6 +42,12 @@ pub enum Bug {
     RetryFailedSync,
     /// A frame that was durable and is damaged is cut as if it had been torn.
     RottenTakenForTorn,
+    /// A segment that was used again takes runs before its new name is durable.
+    PlacedNameNotSynced,
+    /// A trimmed segment is used again or removed though the last checkpoint or the journal behind it may mean it.
+    PlacedSegmentRemovedTooSoon,
+    /// The last frame of a journal is believed whatever became of the runs beside it.
+    PlacedTrusted,
     /// Runs are served without a look at their checksums.
     ServeUnchecked,
     /// A run counts as settled before it is written.
@@ -61,7 +69,8 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 26] = [
+pub const ALL: [Bug; 30] = [
+    Bug::AckBeforePlaced,
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
@@ -77,6 +86,9 @@ pub const ALL: [Bug; 26] = [
     Bug::ForgetDirectorySync,
     Bug::ForgetProducers,
     Bug::JournalFileRecycledTooSoon,
+    Bug::PlacedNameNotSynced,
+    Bug::PlacedSegmentRemovedTooSoon,
+    Bug::PlacedTrusted,
     Bug::RetryFailedSync,
     Bug::RottenTakenForTorn,
     Bug::ServeUnchecked,

@@ -31,13 +31,25 @@
 //!
 //! | at | bytes | field | |
 //! |---|---|---|---|
-//! | 0 | 1 | kind | 1 batch, 2 create, 3 delete, 4 trim, 5 truncate |
+//! | 0 | 1 | kind | 1 batch, 2 create, 3 delete, 4 trim, 5 truncate, 6 placed |
 //! | 1 | 3 | | zero |
 //! | 4 | 4 | length | of the bytes that follow this header |
 //! | 8 | 8 | log id | |
-//! | 16 | 8 | offset | batch: base offset; trim: new log start offset; truncate: new log end offset |
+//! | 16 | 8 | offset | batch, placed: base offset; trim: new log start offset; truncate: new log end offset |
 //! | 24 | 4 | leader epoch | |
-//! | 28 | 4 | offsets | batch: how many it has |
+//! | 28 | 4 | offsets | batch, placed: how many it has |
+//!
+//! The bytes of a placed entry say where in its log's segments a run is that holds the batches:
+//!
+//! | at | bytes | field | |
+//! |---|---|---|---|
+//! | 0 | 8 | base offset | of the segment |
+//! | 8 | 4 | generation | of the segment |
+//! | 12 | 4 | bytes | of the run's batches |
+//! | 16 | 8 | position | of the run in the segment |
+//! | 24 | 8 | largest timestamp | ms, of the batches |
+//! | 32 | 4 | run checksum | the checksum field of the run's header |
+//! | 36 | 4 | was durable | 1: before the frame was written, its batches in earlier frames; 0: it was written beside the frame |
 //!
 //! The directory is the headers of all entries once more, in other sectors than the body. So what a frame held is told by its front and by its back:
 //! rot in one place loses at most the batch that it hit, and says which.
@@ -46,7 +58,7 @@
 //! checksum. It is read, never written.
 
 use bytes::BytesMut;
-use zerocopy::byteorder::little_endian::{U16, U32, U64};
+use zerocopy::byteorder::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::crc::crc32c;
@@ -124,6 +136,39 @@ pub struct EntryHeader {
     pub offsets_count: U32,
 }
 
+/// The bytes of a [`Kind::Placed`] entry: which run it means.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PlacedRun {
+    /// Base offset of the segment that the run is in.
+    pub segment_base: U64,
+    /// Generation of that segment.
+    pub segment_generation: U32,
+    /// Bytes of the batches.
+    pub bytes: U32,
+    /// Of the run in the segment's file, in bytes.
+    pub position: U64,
+    /// Latest time of a record in the run, in ms since the Unix epoch.
+    pub max_timestamp_ms: I64,
+    /// The checksum field of the run's header, which covers the checksum of its batches.
+    pub run_checksum: U32,
+    /// 1: the run was durable before the frame was written, and its batches had come in earlier ones; 0: it was written
+    /// beside the frame.
+    pub was_durable: U32,
+}
+
+/// Bytes of a [`PlacedRun`].
+pub const PLACED_BYTES: usize = size_of::<PlacedRun>();
+
+const _: () = assert!(PLACED_BYTES == 40);
+
+impl PlacedRun {
+    /// The run that a placed entry of a checked frame means; `None`: it makes no sense.
+    pub fn of(frame: &[u8], entry: &Entry) -> Option<PlacedRun> {
+        PlacedRun::read_from_bytes(frame.get(entry.bytes.clone())?).ok()
+    }
+}
+
 /// What an entry says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -137,6 +182,8 @@ pub enum Kind {
     Trim,
     /// The log ends at the offset from here on: what it held from there on is gone.
     Truncate,
+    /// A run of batches is in one of the log's segments; the entry's bytes are a [`PlacedRun`].
+    Placed,
 }
 
 impl Kind {
@@ -148,6 +195,7 @@ impl Kind {
             Kind::Delete => 3,
             Kind::Trim => 4,
             Kind::Truncate => 5,
+            Kind::Placed => 6,
         }
     }
 
@@ -158,6 +206,7 @@ impl Kind {
             3 => Kind::Delete,
             4 => Kind::Trim,
             5 => Kind::Truncate,
+            6 => Kind::Placed,
             _ => return None,
         })
     }
@@ -304,11 +353,11 @@ pub struct Entry {
     pub kind: Kind,
     /// Of which log.
     pub log: LogId,
-    /// Batch: its base offset. Trim: the new log start offset. Truncate: the new log end offset.
+    /// Batch, placed run: its base offset. Trim: the new log start offset. Truncate: the new log end offset.
     pub offset: Offset,
     /// Of a batch: the epoch it is stamped with; otherwise 0.
     pub leader_epoch: i32,
-    /// How many offsets a batch has; 0 in version 1, where the batch alone says it.
+    /// How many offsets a batch or a placed run has; 0 in version 1, where the batch alone says it.
     pub offsets_count: u32,
     /// Place of the entry's own bytes, counted from the front of the frame.
     pub bytes: std::ops::Range<usize>,

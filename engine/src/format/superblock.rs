@@ -12,8 +12,9 @@ use crate::limits::BLOCK_BYTES;
 const MAGIC: u32 = u32::from_le_bytes(*b"RMSB");
 /// The format this code writes and reads.
 pub const VERSION: u32 = 1;
-/// Incompatible features of a directory that this code has served from: frames and checkpoints of version 2.
-pub const FEATURES: u32 = 1;
+/// Incompatible features of a directory that this code has served from: bit 0, frames and checkpoints of version 2; bit 1,
+/// placed entries.
+pub const FEATURES: u32 = 3;
 
 /// One copy.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]

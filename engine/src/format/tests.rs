@@ -185,7 +185,7 @@ fn the_newer_superblock_counts_and_a_torn_one_leaves_the_other() {
     let current = BLOCK_BYTES - next as usize;
     file[current + 20] ^= 1;
     assert_eq!(Superblock::newest(&file).map(|copy| copy.incarnation.get()), Some(3));
-    superblock.incompatible = U32::new(2);
+    superblock.incompatible = U32::new(4);
     assert!(superblock.supported().is_err());
 }
 

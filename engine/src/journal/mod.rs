@@ -1,8 +1,9 @@
-//! The journal of one core: one frame per turn, one write per frame, durable when that write completes.
+//! The journal of one core: one frame per turn, one write per frame, durable when that write completes, and with it those
+//! of the runs that the frame says are in segments.
 //!
-//! In: entries to gather; the completion of the write in flight. Out: the write of the next frame; the frame
+//! In: entries to gather; completions of writes in flight. Out: the writes of the next frame; the frame
 //! that became durable, whose bytes go on serving as the tails of its logs. Never: looks inside a batch, has
-//! two writes in flight, tries a failed write again.
+//! two frames in flight, tries a failed write again.
 //!
 //! ```text
 //!   gathering ──(full, or nothing in flight)──> waiting ──> in flight ──ok──> durable
@@ -14,19 +15,22 @@
 mod files;
 mod gather;
 pub mod recover;
+mod section;
 pub mod set;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 pub use files::{Files, JournalFile, file_name};
 pub use gather::{Gathered, Gathering, Piece, Promise};
+pub use section::{Placed, Section, Target, placed_run};
 
 use crate::format::checkpoint::FileSet;
-use crate::format::frame::{self, FrameHeader, Kind};
+use crate::format::frame::{self, FrameHeader, Kind, PLACED_BYTES, PlacedRun};
 use crate::io::Op;
 use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::planted::{Bug, planted};
@@ -50,6 +54,8 @@ pub struct DurableFrame {
     pub bytes: Bytes,
     pub pieces: Vec<Piece>,
     pub promises: Vec<Promise>,
+    /// What became durable beside it. Of a log's batches in one frame these are the first.
+    pub placed: Vec<Placed>,
 }
 
 /// Figures since the start, for metrics.
@@ -74,6 +80,8 @@ pub struct Journal {
     waiting: VecDeque<Gathered>,
     waiting_bytes: usize,
     in_flight: Option<DurableFrame>,
+    /// Writes of it that have not completed.
+    writes_left: usize,
     files: Files,
     counts: JournalCounts,
 }
@@ -89,6 +97,7 @@ impl Journal {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: None,
+            writes_left: 0,
             files,
             counts: JournalCounts::default(),
         }
@@ -97,15 +106,35 @@ impl Journal {
     /// Gathers an entry that nobody waits for.
     pub fn push(&mut self, kind: Kind, log: LogId, offset: Offset) {
         self.make_room(0);
-        self.gathering.push(kind, log, offset, 0, 0, &[]);
+        self.gathering.push(kind, log, offset..offset, 0, &[]);
     }
 
     /// Gathers a batch.
     pub fn push_batch(&mut self, mut piece: Piece, leader_epoch: i32, bytes: &[u8], promise: Promise) {
-        self.make_room(bytes.len());
         let Piece { log, base, end, .. } = piece;
-        piece.bytes = self.gathering.push(Kind::Batch, log, base, leader_epoch, (end - base) as u32, bytes);
-        self.gathering.note(piece, promise);
+        self.make_room(bytes.len());
+        piece.bytes = self.gathering.push(Kind::Batch, log, base..end, leader_epoch, bytes);
+        self.gathering.note(piece);
+        self.gathering.promise(promise);
+    }
+
+    /// Gathers a batch that goes beside the frame into its log's segment, with all others of its log in the frame.
+    pub fn push_apart(&mut self, piece: Piece, leader_epoch: i32, bytes: &[u8], promise: Promise) {
+        self.gathering.push_apart(piece, leader_epoch, bytes);
+        self.gathering.promise(promise);
+    }
+
+    /// Gathers the entry of a run that is in a segment already.
+    pub fn push_placed(&mut self, log: LogId, offsets: std::ops::Range<Offset>, run: &PlacedRun) {
+        self.make_room(PLACED_BYTES);
+        self.gathering.push(Kind::Placed, log, offsets, 0, run.as_bytes());
+    }
+
+    /// Makes sure that so many bytes beside the frame belong into the one being gathered.
+    pub fn make_room_apart(&mut self, length: usize) {
+        if self.gathering.is_full_apart_for(length) {
+            self.take_gathered();
+        }
     }
 
     /// Somebody waits for something gathered, waiting or in flight.
@@ -115,26 +144,42 @@ impl Journal {
 
     fn make_room(&mut self, length: usize) {
         if self.gathering.is_full_for(length) {
-            let frame = self.gathering.take();
-            self.waiting_bytes += frame.bytes.len();
-            self.waiting.push_back(frame);
+            self.take_gathered();
         }
     }
 
-    /// The write of the next frame, unless one is in flight, nothing is gathered, or every file is full.
-    pub fn next_write(&mut self) -> Option<Op> {
+    fn take_gathered(&mut self) {
+        let frame = self.gathering.take();
+        self.waiting_bytes += frame.held_bytes();
+        self.waiting.push_back(frame);
+    }
+
+    /// The writes of the next frame, unless one is in flight, nothing is gathered, or every file is full. `target` says
+    /// where a section goes, if it may: it is asked twice, and only the second answer is acted upon.
+    pub fn next_writes(&mut self, mut target: impl FnMut(&Section, bool) -> Option<Target>) -> Vec<Op> {
+        let mut ops = Vec::new();
         if self.in_flight.is_some() {
-            return None;
+            return ops;
         }
         if self.waiting.is_empty() && !self.gathering.is_empty() {
-            let frame = self.gathering.take();
-            self.waiting_bytes += frame.bytes.len();
-            self.waiting.push_back(frame);
+            self.take_gathered();
         }
-        let length = self.waiting.front()?.padded_bytes();
-        let (file, position, generation) = self.files.place(length as u64, self.position.next_sequence)?;
-        let mut gathered = self.waiting.pop_front()?;
-        self.waiting_bytes -= gathered.bytes.len();
+        let Some(front) = self.waiting.front_mut() else { return ops };
+        let held = front.held_bytes();
+        front.take_in(|section| target(section, false).is_some());
+        self.waiting_bytes = self.waiting_bytes - held + front.held_bytes();
+        let length = front.padded_bytes();
+        let place = self.files.place(length as u64, self.position.next_sequence);
+        let Some((file, position, generation)) = place else { return ops };
+        let Some(mut gathered) = self.waiting.pop_front() else { return ops };
+        self.waiting_bytes -= gathered.held_bytes();
+        let mut placed = Vec::new();
+        for section in std::mem::take(&mut gathered.sections) {
+            let Some(target) = target(&section, true) else { unreachable!("it was asked a moment ago") };
+            let (run, op) = section.place(target, &mut gathered);
+            placed.push(run);
+            ops.push(op);
+        }
         let header = self.header(gathered.entries_count, position, generation);
         let header = frame::finish(&mut gathered.bytes, header);
         assert!(gathered.bytes.len() == length);
@@ -155,11 +200,14 @@ impl Journal {
             bytes: bytes.clone(),
             pieces: gathered.pieces,
             promises: gathered.promises,
+            placed,
         });
         self.position.next_sequence += 1;
         self.position.chain = header.checksum.get();
         self.files.placed(header.checksum.get());
-        Some(Op::Write { file, position, data: bytes, durable: true })
+        ops.push(Op::Write { file, position, data: bytes, durable: true });
+        self.writes_left = ops.len();
+        ops
     }
 
     fn header(&self, entries_count: u32, position: u64, generation: u32) -> FrameHeader {
@@ -182,20 +230,32 @@ impl Journal {
         }
     }
 
-    /// The write in flight has completed: its frame is durable.
-    pub fn written(&mut self) -> DurableFrame {
-        let Some(frame) = self.in_flight.take() else {
-            unreachable!("a write completed that was not asked for")
+    /// A write in flight has completed; the frame, if that was the last of it: then it is durable.
+    pub fn written(&mut self) -> Option<DurableFrame> {
+        self.writes_left -= 1;
+        let early = planted(Bug::AckBeforePlaced);
+        if self.writes_left > 0 && !early {
+            return None;
+        }
+        let frame = match self.in_flight.take() {
+            None if early => return None,
+            None => unreachable!("a write completed that was not asked for"),
+            Some(frame) => frame,
         };
         assert!(frame.sequence == self.durable + 1, "frames become durable in order");
         self.durable = frame.sequence;
-        frame
+        Some(frame)
     }
 
     /// Takes the promises of the frame in flight: what must never be done before it is written.
     #[cfg(feature = "planted")]
     pub fn take_promises_early(&mut self) -> Vec<Promise> {
         self.in_flight.as_mut().map(|frame| std::mem::take(&mut frame.promises)).unwrap_or_default()
+    }
+
+    /// The last durable frame, and its checksum field, while nothing is in flight.
+    pub fn durable(&self) -> (u64, u32) {
+        (self.durable, self.position.chain)
     }
 
     /// Whether a write is in flight.
@@ -216,9 +276,7 @@ impl Journal {
     /// Gathers a frame without entries, whose `durable_upto` closes the last gap.
     pub fn seal(&mut self) {
         assert!(self.needs_seal());
-        let frame = self.gathering.take();
-        self.waiting_bytes += frame.bytes.len();
-        self.waiting.push_back(frame);
+        self.take_gathered();
     }
 
     /// The sequence that the frame being gathered will have.

@@ -34,6 +34,8 @@ pub struct From {
     pub chain: u32,
     /// Frames up to this one are known to have been durable.
     pub durable: u64,
+    /// Frames behind this one are torn, though they may look sound.
+    pub upto: u64,
 }
 
 /// Where a journal ends.
@@ -201,6 +203,10 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
         let (mut position, mut expected) = (0, self.candidates[index].first_sequence);
         loop {
             (position, expected) = self.sound_frames(index, position, expected)?;
+            if expected > self.from.upto {
+                self.end.torn = true;
+                return Ok(());
+            }
             let continues = |file: &Candidate| file.first_sequence == expected;
             if self.candidates.get(index + 1).is_some_and(continues) {
                 (index, position) = (index + 1, 0);
@@ -230,7 +236,7 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
     ) -> Result<(u64, u64), OpenError> {
         let Scan { from, candidates, end, visit, .. } = self;
         let file = &mut candidates[index];
-        while position < file.window.file_bytes {
+        while position < file.window.file_bytes && expected <= from.upto {
             let found = file.window.frame(position)?;
             let next = match &found {
                 Ok((header, _)) => file.is_next(from, header, position, expected),

@@ -3,12 +3,14 @@
 //! In: headers of batches to append; what became durable; what was settled. Out: offsets, verdicts, slices.
 //! Never: knows another log, a connection, or when to sync.
 
+mod placement;
 mod producers;
 mod tail;
 mod truncate;
 
 use bytes::Bytes;
 
+pub use placement::{Next, Placement, Reused};
 pub use producers::{Producers, Verdict};
 pub use tail::{Tail, TailBatch};
 pub use truncate::Truncation;
@@ -16,6 +18,7 @@ pub use truncate::Truncation;
 use crate::error::Damage;
 use crate::format::batch::BatchHeader;
 use crate::format::checkpoint::LogState;
+use crate::format::run::RunPlace;
 use crate::planted::{Bug, planted};
 use crate::segment::{Segment, Segments};
 use crate::types::{LogId, Offset};
@@ -77,6 +80,10 @@ pub struct Partition {
     sealed_below_next: Offset,
     /// A segment of so many bytes is sealed, though others may become longer.
     pub segment_bytes_max: u64,
+    /// Bytes of the log in the frame that is becoming durable.
+    pub in_frame_bytes: u32,
+    /// Of a log that has had much in a frame.
+    pub placement: Option<Box<Placement>>,
 }
 
 impl Partition {
@@ -121,6 +128,8 @@ impl Partition {
             sealed_below: 0,
             sealed_below_next: 0,
             segment_bytes_max: u64::MAX,
+            in_frame_bytes: 0,
+            placement: None,
         }
     }
 
@@ -211,6 +220,26 @@ impl Partition {
         self.marks.end = batch.end;
         self.producers.remember(header, batch.base);
         self.durable(batch);
+    }
+
+    /// A batch of a run that the journal means, found at start; tells whether it is news. See [`Partition::adopted`].
+    pub fn adopt(&mut self, header: &BatchHeader) -> bool {
+        let base = header.base_offset.get() as Offset;
+        let is_news = base >= self.marks.end;
+        if is_news {
+            self.marks.end = base + header.offsets_count();
+            self.marks.durable = self.marks.end;
+            self.producers.remember(header, base);
+        }
+        is_news
+    }
+
+    /// The run those batches are in, the next of the segment being filled.
+    pub fn adopted(&mut self, place: RunPlace) {
+        self.segments.push(place, place.position.get() + place.total_bytes() as u64);
+        if place.end_offset.get() > self.marks.settled {
+            self.settled(place.end_offset.get());
+        }
     }
 
     /// Offsets found damaged beyond repair in the journal at start: they count as given, and are in no segment.
@@ -320,12 +349,22 @@ impl Partition {
         self.unsettled_since.is_some_and(|since| since <= sequence)
     }
 
-    /// Batches to settle next: from the settled mark on, as many as fit `bytes_max`, at least one.
-    pub fn to_settle(&self, bytes_max: usize) -> (Vec<Bytes>, std::ops::Range<Offset>, i64) {
+    /// Whether a run of it is on its way into its segment, beside a frame.
+    pub fn is_placing(&self) -> bool {
+        self.placement.as_ref().is_some_and(|placement| placement.in_flight)
+    }
+
+    /// What is to be settled into the segment being filled ends there; what is behind goes into another.
+    pub fn settle_limit(&self) -> Offset {
+        self.placement.as_ref().and_then(|placement| placement.next_base()).unwrap_or(Offset::MAX)
+    }
+
+    /// Batches to settle next: from the settled mark on and below `limit`, as many as fit `bytes_max`, at least one.
+    pub fn to_settle(&self, bytes_max: usize, limit: Offset) -> (Vec<Bytes>, std::ops::Range<Offset>, i64) {
         let (mut bytes, mut taken, mut max_timestamp_ms) = (Vec::new(), 0, i64::MIN);
         let mut offsets = self.marks.settled..self.marks.settled;
         for batch in self.tail.from(self.marks.settled) {
-            if !bytes.is_empty() && taken + batch.bytes.len() > bytes_max {
+            if batch.base >= limit || (!bytes.is_empty() && taken + batch.bytes.len() > bytes_max) {
                 break;
             }
             if bytes.is_empty() {

@@ -8,7 +8,7 @@
 //! ```
 
 use super::{Partition, Watermarks};
-use crate::segment::SegmentName;
+use crate::segment::Segment;
 use crate::types::{Offset, Ticket};
 
 /// A truncation that is under way.
@@ -48,7 +48,7 @@ impl Partition {
     }
 
     /// The log ends at `end` now, as the durable frame `sequence` says. Returns the segments that are gone.
-    pub fn truncated(&mut self, end: Offset, sequence: u64) -> Vec<SegmentName> {
+    pub fn truncated(&mut self, end: Offset, sequence: u64) -> Vec<Segment> {
         assert!(self.marks.start <= end, "{:?}: truncated to {end}, {:?}", self.id, self.marks);
         self.truncation = None;
         self.truncated_in = sequence;

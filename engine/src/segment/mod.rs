@@ -114,6 +114,14 @@ impl Segments {
         self.list.push(Segment { name, runs, limit, position: 0, sealed: false, file: None });
     }
 
+    /// The same for a file that has its header already, so that the next run goes to `position`.
+    pub fn begin_at(&mut self, name: SegmentName, position: u64, file: Descriptor) {
+        self.begin(name);
+        if let Some(active) = self.active_mut() {
+            (active.position, active.file) = (position, Some(file));
+        }
+    }
+
     /// A run was written into the active segment, which is now `position` bytes long.
     pub fn push(&mut self, run: RunPlace, position: u64) {
         let Some(active) = self.active_mut() else { unreachable!("a run is written into an active segment") };
@@ -149,9 +157,9 @@ impl Segments {
 
     /// Nothing at `end` or behind counts any more. Returns the segments that go, for their files to be removed. The next one
     /// begun is of a later generation.
-    pub fn truncate(&mut self, end: Offset) -> Vec<SegmentName> {
+    pub fn truncate(&mut self, end: Offset) -> Vec<Segment> {
         let keep = self.list.partition_point(|segment| segment.name.base < end);
-        let gone = self.list.drain(keep..).map(|segment| segment.name).collect();
+        let gone = self.list.drain(keep..).collect();
         if let Some(last) = self.list.last_mut().filter(|last| last.end() > end) {
             last.limit = end;
         }
@@ -199,9 +207,9 @@ impl Segments {
         assert!(segment.end() == last, "a compacted segment ends where it ended");
     }
 
-    /// Forgets segments that end at or below `start`; returns their names, for their files to be removed.
+    /// Forgets segments that end at or below `start`; returns them, for their files to be removed.
     /// An active one only goes when `active_too`: while a run is being written into it, it must stay.
-    pub fn drop_below(&mut self, start: Offset, active_too: bool) -> Vec<SegmentName> {
+    pub fn drop_below(&mut self, start: Offset, active_too: bool) -> Vec<Segment> {
         let mut count = 0;
         while let Some(segment) = self.list.get(count).filter(|segment| segment.sealed || active_too) {
             // One of which damage left nothing ends where the next begins.
@@ -214,7 +222,7 @@ impl Segments {
             }
             count += 1;
         }
-        self.list.drain(..count).map(|segment| segment.name).collect()
+        self.list.drain(..count).collect()
     }
 }
 

@@ -17,9 +17,10 @@ use super::settle::DirtyFile;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::partition::Partition;
+use crate::partition::{Partition, Reused};
 use crate::planted::{Bug, planted};
-use crate::segment;
+use crate::segment::{self, SegmentName};
+use crate::types::LogId;
 
 /// Syncs a checkpoint has in flight at a time. Those that wait together share flushes of the device.
 const SYNCS_IN_FLIGHT_MAX: usize = 32;
@@ -30,6 +31,12 @@ pub(super) struct Checkpointer {
     phase: Phase,
     /// Highest frame that is durable.
     durable: u64,
+    /// What the last one contains, and its chain.
+    upto: (u64, u32),
+    /// Trimmed segments that the last checkpoint, or the journal behind it, may still mean; and those that the one being
+    /// made does not.
+    owed: Vec<(LogId, Reused)>,
+    let_go: Vec<(LogId, Reused)>,
     /// Files that nothing refers to once the frames that say so are durable, and that frame.
     removals: Vec<(u64, Op)>,
     /// Removals under way. A checkpoint waits for them: what a truncation made superfluous must not come back beside
@@ -56,19 +63,24 @@ enum Phase {
     },
     Writing {
         sequence: u64,
+        chain: u32,
         file: Descriptor,
     },
     SyncingFile {
         sequence: u64,
+        chain: u32,
     },
     Renaming {
         sequence: u64,
+        chain: u32,
     },
     OpeningDirectory {
         sequence: u64,
+        chain: u32,
     },
     SyncingDirectory {
         sequence: u64,
+        chain: u32,
     },
 }
 
@@ -78,6 +90,11 @@ pub(crate) fn file_name(incarnation: u32, shard: u16) -> String {
 }
 
 impl Checkpointer {
+    /// The last one contains the frames up to `sequence`, which has this checksum.
+    pub(super) fn continues(sequence: u64, chain: u32) -> Checkpointer {
+        Checkpointer { upto: (sequence, chain), durable: sequence, ..Checkpointer::default() }
+    }
+
     pub(super) fn durable(&mut self, sequence: u64) {
         self.durable = sequence;
     }
@@ -85,6 +102,19 @@ impl Checkpointer {
     /// Removes a file once the frame `sequence` is durable.
     pub(super) fn remove_after(&mut self, sequence: u64, path: PathBuf) {
         self.removals.push((sequence, Op::Remove { path }));
+    }
+
+    /// Lets go of a file once a checkpoint counts that is yet to be begun.
+    pub(super) fn remove_after_next(&mut self, log: LogId, file: Reused) {
+        self.owed.push((log, file));
+    }
+
+    /// The log is gone, and what the journal means of it need not be found.
+    pub(super) fn no_longer_owed(&mut self, log: LogId) -> Vec<SegmentName> {
+        let gone = self.owed.extract_if(.., |(of, _)| *of == log);
+        let gone: Vec<SegmentName> = gone.map(|(_, file)| file.name).collect();
+        let letting_go = self.let_go.extract_if(.., |(of, _)| *of == log);
+        gone.into_iter().chain(letting_go.map(|(_, file)| file.name)).collect()
     }
 
     /// Removes a directory a frame later than the files in it.
@@ -102,7 +132,10 @@ impl Shard {
         }
         match self.checkpointer.phase {
             Phase::Idle => {
-                let Some((sequence, chain)) = self.journal.files().full_upto() else { return };
+                // What is owed needs a new checkpoint, but not one that contains more frames.
+                let owes = !(self.checkpointer.owed.is_empty() && self.checkpointer.let_go.is_empty());
+                let again = owes.then_some(self.checkpointer.upto);
+                let Some((sequence, chain)) = self.journal.files().full_upto().or(again) else { return };
                 if sequence > self.checkpointer.durable {
                     return;
                 }
@@ -118,6 +151,7 @@ impl Shard {
                 let open = self.logs.values().any(|partition| partition.is_unsettled(sequence));
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
                 let checkpoint = self.checkpoint(sequence, chain);
+                self.checkpointer.let_go.append(&mut self.checkpointer.owed);
                 self.logs.values_mut().for_each(Partition::checkpoint_begins);
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {
@@ -221,23 +255,26 @@ impl Shard {
                 data.extend_from_slice(&bytes);
                 buffer::pad(&mut data);
                 let op = Op::Write { file: file.clone(), position: 0, data: data.freeze(), durable: false };
-                (Phase::Writing { sequence: checkpoint.sequence, file }, op)
+                (Phase::Writing { sequence: checkpoint.sequence, chain: checkpoint.chain, file }, op)
             }
-            (Phase::Writing { sequence, .. }, _) if planted(Bug::CheckpointFileNotSynced) => {
-                (Phase::Renaming { sequence }, Op::Rename { from: self.path(".new"), to: self.path("") })
+            (Phase::Writing { sequence, chain, .. }, _) if planted(Bug::CheckpointFileNotSynced) => {
+                (Phase::Renaming { sequence, chain }, Op::Rename { from: self.path(".new"), to: self.path("") })
             }
-            (Phase::Writing { sequence, file }, _) => (Phase::SyncingFile { sequence }, Op::Sync { file }),
-            (Phase::SyncingFile { sequence }, _) => {
-                (Phase::Renaming { sequence }, Op::Rename { from: self.path(".new"), to: self.path("") })
+            (Phase::Writing { sequence, chain, file }, _) => (Phase::SyncingFile { sequence, chain }, Op::Sync { file }),
+            (Phase::SyncingFile { sequence, chain }, _) => {
+                (Phase::Renaming { sequence, chain }, Op::Rename { from: self.path(".new"), to: self.path("") })
             }
-            (Phase::Renaming { sequence }, _) => {
+            (Phase::Renaming { sequence, chain }, _) => {
                 let op = Op::Open { path: self.place.directory.join("state"), how: Open::Directory };
-                (Phase::OpeningDirectory { sequence }, op)
+                (Phase::OpeningDirectory { sequence, chain }, op)
             }
-            (Phase::OpeningDirectory { sequence }, Done::Opened(file)) => {
-                (Phase::SyncingDirectory { sequence }, Op::Sync { file })
+            (Phase::OpeningDirectory { sequence, chain }, Done::Opened(file)) => {
+                (Phase::SyncingDirectory { sequence, chain }, Op::Sync { file })
             }
-            (Phase::SyncingDirectory { sequence }, _) => {
+            (Phase::SyncingDirectory { sequence, chain }, _) => {
+                self.checkpointer.upto = (sequence, chain);
+                let let_go = std::mem::take(&mut self.checkpointer.let_go);
+                self.owed(let_go);
                 self.journal.files().release(sequence);
                 self.counts.checkpoints += 1;
                 self.logs.values_mut().for_each(Partition::checkpoint_counts);

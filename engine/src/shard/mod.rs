@@ -19,6 +19,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod compaction;
 mod held;
 mod open;
+mod place;
 mod read;
 pub mod recover;
 mod replica;
@@ -42,9 +43,9 @@ use crate::format::run::RunPlace;
 use crate::io::{Completion, Done, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
-use crate::partition::{Partition, TailBatch, Verdict};
+use crate::partition::{Partition, Reused, TailBatch, Verdict};
 use crate::planted::{Bug, planted};
-use crate::segment::SegmentName;
+use crate::segment::{Segment, SegmentName};
 use crate::types::{LogId, Now, Offset, Ticket};
 
 use room::Wanting;
@@ -124,6 +125,7 @@ enum Work {
     Frame,
     Prepare,
     Settle(Box<settle::Job>),
+    Ready(Box<place::Readying>),
     Read {
         log: LogId,
         name: SegmentName,
@@ -172,6 +174,8 @@ pub struct ShardCounts {
     pub settled_bytes: u64,
     /// Runs written into segments.
     pub settled_runs: u64,
+    /// Of the bytes written into segments, those that no journal frame held: written once.
+    pub placed_bytes: u64,
     /// Checkpoints made.
     pub checkpoints: u64,
     /// Compactions done.
@@ -196,6 +200,8 @@ pub struct Shard {
     journal: Journal,
     held: held::Held,
     settler: settle::Settler,
+    /// Segments being made ready that found no room.
+    unready: Vec<place::Readying>,
     reader: read::Reader,
     open_files: open::OpenFiles,
     checkpointer: checkpoint::Checkpointer,
@@ -214,6 +220,7 @@ pub struct Shard {
 
 impl Shard {
     fn new(place: ShardPlace, mut logs: HashMap<LogId, Partition>, journal: Journal) -> Shard {
+        let (durable, chain) = journal.durable();
         // A start has just made a checkpoint of them.
         for partition in logs.values_mut() {
             partition.checkpoint_begins();
@@ -225,9 +232,10 @@ impl Shard {
             journal,
             held: held::Held::default(),
             settler: settle::Settler::default(),
+            unready: Vec::new(),
             reader: read::Reader::default(),
             open_files: open::OpenFiles::default(),
-            checkpointer: checkpoint::Checkpointer::default(),
+            checkpointer: checkpoint::Checkpointer::continues(durable, chain),
             room: room::Room::default(),
             compactor: compaction::Compactor::default(),
             works: HashMap::new(),
@@ -341,13 +349,29 @@ impl Shard {
         }
         let offsets = partition.append(header);
         let max_timestamp_ms = header.max_timestamp.get();
+        let partition_epoch = partition.leader_epoch;
         let piece = Piece { log, base: offsets.start, end: offsets.end, max_timestamp_ms, bytes: 0..0 };
         let promise = Promise { ticket, log, base_offset: offsets.start, duplicate: false };
-        self.journal.push_batch(piece, partition.leader_epoch, batch.bytes(), promise);
+        self.gather(piece, partition_epoch, batch, promise);
         self.counts.appended_batches += 1;
         self.counts.appended_records += u64::from(header.records_count.get().max(0) as u32);
         self.counts.appended_bytes += batch.bytes().len() as u64;
         Ok(())
+    }
+
+    /// Gathers a batch that was given its offsets: into the frame, or beside it if its log has much.
+    fn gather(&mut self, piece: Piece, leader_epoch: i32, batch: &CheckedBatch, promise: Promise) {
+        let placement = self.logs.get_mut(&piece.log).and_then(|partition| partition.placement.as_mut());
+        let Some(placement) = placement.filter(|placement| placement.has_much) else {
+            return self.journal.push_batch(piece, leader_epoch, batch.bytes(), promise);
+        };
+        self.journal.make_room_apart(batch.bytes().len());
+        let gathering = self.journal.gathering_sequence();
+        if placement.is_apart(gathering) {
+            return self.journal.push_apart(piece, leader_epoch, batch.bytes(), promise);
+        }
+        self.journal.push_batch(piece, leader_epoch, batch.bytes(), promise);
+        placement.in_frame = self.journal.gathering_sequence();
     }
 
     /// Asks to be told, by [`ShardEvent::Appended`] with this ticket, when everything called before is on the
@@ -408,25 +432,35 @@ impl Shard {
     fn trimmed(&mut self, log: LogId, start: Offset, sequence: u64) {
         let Some(partition) = self.logs.get_mut(&log) else { return };
         partition.trimmed(start);
-        let idle = !self.settler.is_busy(log);
+        let idle = !self.settler.is_busy(log) && !partition.is_placing();
         let gone = partition.segments.drop_below(start, idle);
         self.remove_segments(log, &gone, sequence);
     }
 
     /// Removes segments' files once the frame `sequence` is durable.
-    fn remove_segments(&mut self, log: LogId, gone: &[SegmentName], sequence: u64) {
-        for name in gone {
+    fn remove_segments(&mut self, log: LogId, gone: &[Segment], sequence: u64) {
+        let may_have_placed = self.logs.get(&log).is_some_and(|partition| partition.placement.is_some());
+        for Segment { name, position, .. } in gone {
             self.reader.forget_segment(log, *name);
-            let path = crate::segment::path(&self.place.directory, log, *name);
             self.settler.forget(log, *name);
-            self.checkpointer.remove_after(sequence, path);
+            if may_have_placed && !planted(Bug::PlacedSegmentRemovedTooSoon) {
+                // The journal may mean runs in it that the last checkpoint does not know.
+                let file = Reused { name: *name, file_bytes: *position };
+                self.checkpointer.remove_after_next(log, file);
+            } else {
+                let path = crate::segment::path(&self.place.directory, log, *name);
+                self.checkpointer.remove_after(sequence, path);
+            }
         }
     }
 
     fn remove_files_of(&mut self, partition: &Partition, sequence: u64) {
-        for segment in partition.segments.list() {
-            let path = crate::segment::path(&self.place.directory, partition.id, segment.name);
-            self.settler.forget(partition.id, segment.name);
+        let others = partition.placement.iter().flat_map(|placement| placement.files());
+        let owed = self.checkpointer.no_longer_owed(partition.id);
+        let segments = partition.segments.list().iter().map(|segment| segment.name);
+        for name in segments.chain(others).chain(owed) {
+            let path = crate::segment::path(&self.place.directory, partition.id, name);
+            self.settler.forget(partition.id, name);
             self.checkpointer.remove_after(sequence, path);
         }
         if partition.segments.has_directory {
@@ -449,12 +483,21 @@ impl Shard {
                 self.journal.seal();
             }
         }
-        if let Some(op) = self.journal.next_write() {
-            #[cfg(feature = "planted")]
-            if planted(Bug::AckBeforeWrite) {
-                let promises = self.journal.take_promises_early();
-                self.keep(&promises);
+        let Shard { journal, logs, place, .. } = self;
+        let ops = journal.next_writes(|section, now| {
+            let partition = logs.get_mut(&section.log)?;
+            let target = place::target(partition, section, &place.sizes)?;
+            if let Some(placement) = partition.placement.as_mut().filter(|_| now) {
+                placement.in_flight = true;
             }
+            Some(target)
+        });
+        #[cfg(feature = "planted")]
+        if planted(Bug::AckBeforeWrite) && !ops.is_empty() {
+            let promises = self.journal.take_promises_early();
+            self.keep(&promises);
+        }
+        for op in ops {
             self.want(Work::Frame, op);
         }
         self.drive_room(now);
@@ -469,6 +512,7 @@ impl Shard {
         self.reclaim();
         self.drive_checkpoint();
         self.drive_settling();
+        self.drive_readying();
         self.drive_compaction(now);
         self.close_files();
         self.counts.journal = self.journal.counts();
@@ -496,12 +540,14 @@ impl Shard {
             // Once the shard has failed nothing is acknowledged, not even what happened to succeed.
             (Work::Frame, Ok(_)) if self.failed.is_some() => {}
             (Work::Frame, Ok(_)) => {
-                let frame = self.journal.written();
-                self.durable(frame);
+                if let Some(frame) = self.journal.written() {
+                    self.durable(frame);
+                }
             }
             (Work::Frame, Err(_)) if planted(Bug::AckFailedWrite) => {
-                let frame = self.journal.written();
-                self.durable(frame);
+                if let Some(frame) = self.journal.written() {
+                    self.durable(frame);
+                }
             }
             (Work::Frame, Err(fault)) => {
                 let path = self.journal.current_path();
@@ -511,6 +557,7 @@ impl Shard {
             (Work::Compaction(step), result) => self.compaction_step(*step, result),
             (Work::Room, result) => self.looked_for_room(result),
             (Work::Settle(job), result) => self.settle_step(*job, result),
+            (Work::Ready(readying), result) => self.ready_step(*readying, result),
             (Work::Read { log, name, place }, result) => self.read_step(log, name, &place, result),
             (Work::Checkpoint, result) => self.checkpoint_step(result),
             (Work::Removal, _) => self.removed(),
@@ -567,6 +614,7 @@ impl Shard {
 
     fn durable(&mut self, frame: DurableFrame) {
         let mut touched: Vec<LogId> = Vec::new();
+        let placed_bytes = self.placed(&frame, &mut touched);
         for piece in &frame.pieces {
             let Some(partition) = self.logs.get_mut(&piece.log) else { continue };
             partition.durable(TailBatch {
@@ -576,9 +624,10 @@ impl Shard {
                 sequence: frame.sequence,
                 bytes: frame.bytes.slice(piece.bytes.clone()),
             });
-            if touched.last() != Some(&piece.log) {
+            if partition.in_frame_bytes == 0 {
                 touched.push(piece.log);
             }
+            partition.in_frame_bytes += piece.bytes.len() as u32;
             if partition.unsettled_bytes() >= self.place.sizes.run_bytes && !partition.settling {
                 partition.settling = true;
                 self.settler.queue(piece.log);
@@ -586,9 +635,10 @@ impl Shard {
         }
         self.keep(&frame.promises);
         for log in &touched {
+            self.had(*log);
             self.events.push_back(ShardEvent::Advanced { log: *log });
         }
-        self.held.push(frame.sequence, frame.bytes.len(), touched);
+        self.held.push(frame.sequence, frame.bytes.len() + placed_bytes, touched);
         self.checkpointer.durable(frame.sequence);
         self.take_effect(frame.sequence);
     }

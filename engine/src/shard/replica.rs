@@ -54,7 +54,7 @@ impl Shard {
         let max_timestamp_ms = header.max_timestamp.get();
         let piece = Piece { log, base: offsets.start, end: offsets.end, max_timestamp_ms, bytes: 0..0 };
         let promise = Promise { ticket, log, base_offset: offsets.start, duplicate: false };
-        self.journal.push_batch(piece, header.leader_epoch.get(), batch.bytes(), promise);
+        self.gather(piece, header.leader_epoch.get(), batch, promise);
         self.counts.appended_batches += 1;
         self.counts.appended_records += u64::from(header.records_count.get().max(0) as u32);
         self.counts.appended_bytes += batch.bytes().len() as u64;

@@ -6,21 +6,32 @@
 //!
 //! ```text
 //!   queued ─> [make directory] ─> [open segment, or open it again] ─> write run ─> queued again, or done
-//!     ^  └──> [write table: seal the full segment] ──┘
+//!     ^  ├──> [write table, cut what is behind: seal the full segment] ──┘
+//!     │  └──> parked, while a run is placed beside a frame or the next segment is made ready
 //!     └── no room: what was written is cut off, and it is tried again later
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
+use zerocopy::FromBytes;
+
 use super::room::Wanting;
 use super::{Shard, Work};
-use crate::format::run::{self, RunPlace};
+use crate::format::frame::PlacedRun;
+use crate::format::run::{self, RunHeader, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open};
 use crate::limits::{LONG_RUNS_IN_FLIGHT_MAX, SETTLES_IN_FLIGHT_MAX};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
 use crate::types::LogId;
+
+/// What the journal is to say of a run that was laid out.
+fn placed_run(bytes: &[u8], name: SegmentName) -> Option<PlacedRun> {
+    let (header, _) = RunHeader::read_from_prefix(bytes).ok()?;
+    let run = crate::journal::placed_run(&header, name.base, name.generation);
+    Some(PlacedRun { was_durable: 1.into(), ..run })
+}
 
 /// Whose file was written, and itself if it is open.
 pub(super) type DirtyFile = ((LogId, SegmentName), Option<Descriptor>);
@@ -29,6 +40,8 @@ pub(super) type DirtyFile = ((LogId, SegmentName), Option<Descriptor>);
 #[derive(Debug, Default)]
 pub(super) struct Settler {
     queue: VecDeque<LogId>,
+    /// Logs that cannot be settled before something else is done.
+    parked: Vec<LogId>,
     /// Logs with a step under way; at most [`SETTLES_IN_FLIGHT_MAX`].
     in_flight: Vec<LogId>,
     /// Bytes that those write.
@@ -47,12 +60,19 @@ impl Settler {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.in_flight.is_empty()
+        self.queue.is_empty() && self.in_flight.is_empty() && self.parked.is_empty()
     }
 
     /// Whether a step of the log is under way.
     pub(super) fn is_busy(&self, log: LogId) -> bool {
         self.in_flight.contains(&log)
+    }
+
+    /// What the log waited for is done.
+    pub(super) fn unpark(&mut self, log: LogId) {
+        if let Some(index) = self.parked.iter().position(|parked| *parked == log) {
+            self.queue.push_back(self.parked.swap_remove(index));
+        }
     }
 
     /// What is to be removed needs no sync, and is not to be kept open for one.
@@ -111,8 +131,14 @@ enum Step {
     Write {
         place: RunPlace,
         end_position: u64,
+        /// What the journal is to say of it, because its segment takes whole runs.
+        placed: Option<PlacedRun>,
     },
-    Seal,
+    Seal {
+        length: u64,
+    },
+    /// The trailer must be the last block of the file.
+    CutSealed,
     /// Taking back what a write left that found no room.
     Cut,
 }
@@ -151,10 +177,25 @@ impl Shard {
     /// Begins the next step for `log`: whichever is needed before its next run can be written.
     fn settle_next(&mut self, log: LogId) {
         let Some(partition) = self.logs.get_mut(&log) else { return };
-        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.place.sizes.run_bytes);
-        if batches.is_empty() {
-            partition.settling = false;
-            return;
+        if partition.is_placing() {
+            return self.settler.parked.push(log);
+        }
+        let limit = partition.settle_limit();
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.place.sizes.run_bytes, limit);
+        let next = partition.placement.as_ref().and_then(|placement| placement.next.as_ref());
+        let (has_next, next_is_ready) = (next.is_some(), next.is_some_and(|next| next.file.is_some()));
+        match (batches.is_empty(), partition.segments.active()) {
+            (true, _) if !has_next => {
+                partition.settling = false;
+                return;
+            }
+            (true, _) if !next_is_ready => return self.settler.parked.push(log),
+            (true, None) => {
+                self.begin_ready(log);
+                self.settle_on(log);
+                return self.truncate_now(log);
+            }
+            _ => {}
         }
         let data = &self.place.directory;
         let Some(active) = partition.segments.active() else {
@@ -173,17 +214,18 @@ impl Shard {
             return self.settle_with(log, Step::OpenAgain { name }, op);
         };
         let full = active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
-        if full || active.is_cut() {
+        if full || active.is_cut() || batches.is_empty() {
             let table = run::seal(log, active.name.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);
+            let length = active.position + table.len() as u64;
             let op = Op::Write { file, position: active.position, data: aligned.freeze(), durable: false };
-            return self.settle_with(log, Step::Seal, op);
+            return self.settle_with(log, Step::Seal { length }, op);
         }
-        let (base, position) = (active.name.base, active.position);
+        let (name, position) = (active.name, active.position);
         let (bytes, place, end_position) = segment::lay_out(
             log,
-            base,
+            name.base,
             partition.leader_epoch,
             position,
             offsets,
@@ -193,8 +235,15 @@ impl Shard {
         if planted(Bug::SettledBeforeWritten) {
             partition.settled(place.end_offset.get());
         }
-        let op = Op::Write { file, position, data: bytes, durable: false };
-        self.settle_with(log, Step::Write { place, end_position }, op);
+        // Either the journal tells every run of a segment, each durable before it is told, or none is placed there again.
+        let mut placed = None;
+        if let Some(placement) = &mut partition.placement {
+            let takes_runs = placement.has_much && placement.into.is_some_and(|into| into.name == name);
+            placed = takes_runs.then(|| placed_run(&bytes, name)).flatten();
+            placement.into = placement.into.filter(|_| placed.is_some());
+        }
+        let op = Op::Write { file, position, data: bytes, durable: placed.is_some() };
+        self.settle_with(log, Step::Write { place, end_position, placed }, op);
     }
 
     fn settle_with(&mut self, log: LogId, step: Step, op: Op) {
@@ -246,15 +295,24 @@ impl Shard {
                 self.open_files.opened(job.log, name);
             }
             (Step::Cut, _) => return self.settler.queue.push_front(job.log),
-            (Step::Seal, _) => {
+            (Step::Seal { length }, _) => {
                 self.mark_dirty(job.log);
+                let active = self.logs.get(&job.log).and_then(|partition| partition.segments.active());
+                if let Some(file) = active.and_then(|active| active.file.clone()) {
+                    return self.settle_with(job.log, Step::CutSealed, Op::Truncate { file, length });
+                }
+            }
+            (Step::CutSealed, _) => {
                 if let Some(partition) = self.logs.get_mut(&job.log) {
                     partition.segments.seal();
                 }
             }
-            (Step::Write { place, end_position }, _) => {
+            (Step::Write { place, end_position, placed }, _) => {
                 partition.segments.push(place, end_position);
-                let end = place.end_offset.get();
+                let (base, end) = (place.base_offset.get(), place.end_offset.get());
+                if let Some(run) = placed {
+                    self.journal.push_placed(job.log, base..end, &run);
+                }
                 if end > partition.marks().settled {
                     partition.settled(end);
                 }
@@ -280,7 +338,12 @@ impl Shard {
         let active = self.logs.get(&job.log).and_then(|partition| partition.segments.active());
         let file = active.and_then(|active| Some((active.file.clone()?, active.position)));
         match (job.step, file) {
-            (Step::Write { .. } | Step::Seal, Some((file, length))) => {
+            (Step::Write { .. } | Step::Seal { .. }, Some((file, length))) => {
+                if let Some(placement) =
+                    self.logs.get_mut(&job.log).and_then(|partition| partition.placement.as_mut())
+                {
+                    placement.into = None; // its blocks go
+                }
                 self.settle_with(job.log, Step::Cut, Op::Truncate { file, length });
             }
             _ => self.settler.queue.push_front(job.log),
@@ -300,7 +363,10 @@ impl Shard {
     fn settle_on(&mut self, log: LogId) {
         let upto = self.settler.upto;
         let Some(partition) = self.logs.get_mut(&log) else { return };
-        let more = partition.unsettled_bytes() >= self.place.sizes.run_bytes || partition.is_unsettled(upto);
+        let next = partition.placement.as_ref().and_then(|placement| placement.next.as_ref());
+        let more = partition.unsettled_bytes() >= self.place.sizes.run_bytes
+            || partition.is_unsettled(upto)
+            || next.is_some_and(|next| next.file.is_some());
         partition.settling = more;
         if more {
             self.settler.queue(log);

@@ -99,6 +99,10 @@ impl Shard {
             return;
         }
         let Some(partition) = self.logs.get_mut(&log) else { return };
+        let readying = partition.placement.as_ref().is_some_and(|placement| placement.next.is_some());
+        if readying || partition.is_placing() {
+            return;
+        }
         let Some(Truncation { end, ticket, sequence, .. }) =
             partition.truncation.filter(|found| found.durable)
         else {

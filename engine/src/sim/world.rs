@@ -108,6 +108,7 @@ impl World {
         let mut chance = Prng::new(seed.rotate_left(32));
         let compactions = chance.percent(COMPACTED_PERCENT).then_some(chance);
         // Few enough that files are closed and opened again all the time.
+        let section_bytes_min = Prng::new(seed.rotate_left(48)).one_of(&[1 << 10, 3 << 10, usize::MAX]);
         let open_segments_max = Prng::new(seed.rotate_left(16)).one_of(&[0, 1, 2, 64]);
         let free_bytes_min = shortages.as_mut().map_or(0, |prng| prng.one_of(&[0, 1]));
         let config = OpenConfig {
@@ -124,6 +125,7 @@ impl World {
                 frame_body_bytes: 8 << 10,
                 run_bytes: prng.one_of(&[4 << 10, 8 << 10, 16 << 10]),
                 segment_bytes: prng.one_of(&[12 << 10, 24 << 10, 64 << 10]),
+                section_bytes_min,
                 run_cache_bytes: 8 << 10,
                 open_segments_max,
                 free_bytes_min,

@@ -11,6 +11,7 @@ use super::report::Report;
 use crate::error::OpenError;
 use crate::format::batch;
 use crate::format::crc::crc32c;
+use crate::format::frame::PlacedRun;
 use crate::format::run::{
     self, RUN_HEADER_BYTES, RUN_TOTAL_BYTES_MAX, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader,
     TRAILER_BYTES,
@@ -71,6 +72,44 @@ pub(super) fn walk(
         segment.compare(position, &runs);
     }
     Ok(covered)
+}
+
+/// Checks the run that the journal means in the segment of `log` that begins with `base`. One that may be torn is noted.
+pub(super) fn placed(
+    disk: &Disk,
+    report: &mut Report,
+    path: &Path,
+    (log, base): (LogId, Offset),
+    run: &PlacedRun,
+    may_be_torn: bool,
+) -> Result<(), OpenError> {
+    let position = run.position.get();
+    if !disk.exists(path) {
+        let what = "the segment file that the journal means is gone";
+        match may_be_torn {
+            true => report.note(path, position, what),
+            false => report.damage_of(path, position, log, None, what),
+        }
+        return Ok(());
+    }
+    let file = disk.open(path, Open::Read)?;
+    let file_bytes = disk::length(path, &file)?;
+    let mut segment =
+        Segment { path: path.to_path_buf(), log, base, file, file_bytes, runs: Vec::new(), report };
+    if position == SEGMENT_HEADER_BYTES as u64 {
+        segment.header()?;
+    }
+    let block = disk::read(path, &segment.file, position, BLOCK_BYTES)?;
+    match RunHeader::read(&block, log, position) {
+        Ok(header) if header.checksum == run.run_checksum && !may_be_torn => segment.one_run(&header)?,
+        // What is written beside the last frame may be there in part; a start tells.
+        Ok(header) if header.checksum == run.run_checksum => {}
+        _ if may_be_torn => {
+            segment.report.note(path, position, "the run beside the last frame is not there");
+        }
+        _ => segment.damage(position, None, "the run is not the one that the journal means"),
+    }
+    Ok(())
 }
 
 impl Segment<'_> {

@@ -11,14 +11,17 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::{Known, Walk, first_byte};
+use super::{Known, Walk, extent, first_byte};
 use crate::error::OpenError;
 use crate::format::batch;
 use crate::format::checkpoint::{Checkpoint, FileSet, LogState};
-use crate::format::frame::{self, ENTRY_BYTES, Entry, FrameError, FrameHeader, HEADER_BYTES, Kind};
+use crate::format::frame::{
+    self, ENTRY_BYTES, Entry, FrameError, FrameHeader, HEADER_BYTES, Kind, PlacedRun,
+};
 use crate::journal::recover::Window;
 use crate::journal::set::Found as FoundFile;
 use crate::limits::BLOCK_BYTES;
+use crate::segment::{self, SegmentName};
 use crate::shard::recover::journal_directory;
 use crate::types::{LogId, Offset};
 
@@ -288,6 +291,7 @@ impl Walk<'_> {
 
     /// Follows what the frames say of the logs, in order.
     fn entries(&mut self, frames: &mut Frames) {
+        let last = frames.found.last().map(|found| found.header.sequence.get());
         for found in &frames.found {
             let Some(window) = frames.windows.get_mut(found.file) else { continue };
             let path = window.path.clone();
@@ -297,7 +301,11 @@ impl Walk<'_> {
             match frame::entries(&bytes, &header) {
                 Ok(entries) => {
                     for entry in entries {
-                        self.entry(&path, &header, &entry, &bytes);
+                        if entry.kind == Kind::Placed {
+                            self.placed(&path, &header, &entry, &bytes, last);
+                        } else {
+                            self.entry(&path, &header, &entry, &bytes);
+                        }
                     }
                 }
                 Err(error) => self.report.damage(&path, position, error.to_string()),
@@ -346,6 +354,7 @@ impl Walk<'_> {
                     }
                 }
             }
+            Kind::Placed => {}
             Kind::Batch => {
                 let position = frame + entry.bytes.start as u64;
                 let batch = bytes.get(entry.bytes.clone()).unwrap_or_default();
@@ -390,6 +399,46 @@ impl Walk<'_> {
             let what = "the batch overlaps the one before";
             self.report.damage_of(path, position, log, Some(base..end), what);
         }
+    }
+
+    /// Checks a run that the journal means, unless the checkpoint contains it. Beside the last frame it may be torn.
+    fn placed(
+        &mut self,
+        path: &Path,
+        header: &FrameHeader,
+        entry: &Entry,
+        bytes: &Bytes,
+        last: Option<u64>,
+    ) {
+        self.report.counts.entries += 1;
+        let (log, base, sequence) = (entry.log, entry.offset, header.sequence.get());
+        let end = base.saturating_add(u64::from(entry.offsets_count));
+        let place = header.position() + entry.bytes.start as u64;
+        let Some(run) = PlacedRun::of(bytes, entry) else {
+            return self.report.damage_of(path, place, log, None, "the entry of a run makes no sense");
+        };
+        let Some(known) = self.logs.get_mut(&log) else {
+            if self.complete && !self.deleted.contains(&log) {
+                let what = "a run of a log that nothing says was made";
+                self.report.damage_of(path, place, log, Some(base..end), what);
+            }
+            return;
+        };
+        let contained = end <= known.state.end || known.state.truncated_in >= sequence;
+        if contained || self.deleted.contains(&log) {
+            return;
+        }
+        let before = known.end;
+        known.end = before.max(end);
+        if base > before {
+            let what = "records are missing before the run here";
+            self.report.damage_of(path, place, log, Some(before..base), what);
+        }
+        let name = SegmentName { base: run.segment_base.get(), generation: run.segment_generation.get() };
+        let segment = segment::path(self.directory, log, name);
+        let may_be_torn = Some(sequence) == last && run.was_durable.get() == 0;
+        let found = extent::placed(self.disk, &mut self.report, &segment, (log, name.base), &run, may_be_torn);
+        self.report.unless_unreadable(&segment, found);
     }
 
     /// Whether the journal deleted the log.

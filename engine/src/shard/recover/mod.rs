@@ -16,10 +16,11 @@
 mod begin;
 mod holes;
 mod identity;
+mod placed;
 mod replay;
 mod settle;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -139,7 +140,12 @@ struct Recovery<'a> {
     unfinished: Vec<PathBuf>,
     /// Directories that such files were removed from.
     thinned: Vec<PathBuf>,
-    /// Journal files of another size, needed until the next incarnation counts.
+    /// What the journals mean of each log's segments, as far as it is not replayed.
+    upcoming: HashMap<LogId, VecDeque<placed::Upcoming>>,
+    /// Segment files that hold runs which the journals mean.
+    adopted: BTreeSet<PathBuf>,
+    /// Files needed until the next incarnation counts: journal files of another size, and trimmed segments whose runs the
+    /// journals mean.
     outdated: Vec<PathBuf>,
     /// What was found damaged in segments and frames.
     losses: Vec<Loss>,
@@ -224,6 +230,8 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         dirty: BTreeSet::new(),
         unfinished: Vec::new(),
         thinned: Vec::new(),
+        upcoming: HashMap::new(),
+        adopted: BTreeSet::new(),
         outdated: Vec::new(),
         losses: Vec::new(),
         report: Report { created, incarnation: next, ..Report::default() },

@@ -39,8 +39,11 @@ impl Recovery<'_> {
             let path = directory.join(name);
             disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
         }
-        let from = From { shard, incarnation, sequence, chain, durable };
-        let disk = &self.config.disk;
+        let mut from = From { shard, incarnation, sequence, chain, durable, upto: u64::MAX };
+        if let Some(upto) = self.look_ahead(checkpoint, from, &directory)? {
+            from.upto = upto;
+        }
+        let disk = &self.config.disk.clone();
         let end = scan(disk, &directory, from, journal, |frame| self.replay(frame))?;
         let contained = checkpoint.logs.iter().map(|log| log.truncated_in).max().unwrap_or_default();
         if contained > end.sequence {
@@ -64,6 +67,9 @@ impl Recovery<'_> {
                 Kind::Create => self.replay_create(entry.log)?,
                 Kind::Delete => {
                     self.logs.remove(&entry.log);
+                    self.upcoming.remove(&entry.log);
+                    // What is gone of it may be so because of this entry.
+                    self.losses.retain(|loss| loss.log != entry.log);
                     let directory = segment::directory(&self.config.directory, entry.log);
                     for name in self.config.disk.list(&directory)? {
                         self.dirty.remove(&directory.join(&name));
@@ -82,6 +88,7 @@ impl Recovery<'_> {
                     }
                     self.drop_trimmed(entry.log)?;
                 }
+                Kind::Placed => self.replay_placed(&frame, entry)?,
                 Kind::Truncate => self.replay_truncate(entry.log, entry.offset, sequence)?,
                 Kind::Batch => match sound_batch(&frame, entry) {
                     Ok((header, batch)) => {
@@ -149,9 +156,9 @@ impl Recovery<'_> {
         partition.replay(header, batch);
         self.report.replayed_batches += 1;
         let run_bytes = self.config.sizes.run_bytes;
-        while self.logs.get(&log).is_some_and(|partition| partition.unsettled_bytes() >= run_bytes) {
-            self.settle_run(log)?;
-        }
+        let limit = self.settle_limit(log);
+        let is_long = |of: &Self| of.logs.get(&log).is_some_and(|log| log.unsettled_bytes() >= run_bytes);
+        while is_long(self) && self.settle_run(log, limit)? {}
         Ok(())
     }
 
@@ -187,7 +194,8 @@ impl Recovery<'_> {
         let end = end.max(partition.marks().start);
         let gone = partition.truncated(end, 0);
         // Runs of the last life may stand behind the part that counts; what replays them was taken back.
-        if let Some(active) = partition.segments.active() {
+        let has_upcoming = self.upcoming.get(&log).is_some_and(|upcoming| !upcoming.is_empty());
+        if let Some(active) = partition.segments.active().filter(|_| !has_upcoming) {
             let path = segment::path(&self.config.directory, log, active.name);
             disk::truncate(&path, &self.config.disk.open(&path, Open::Update)?, active.position)?;
             self.dirty.insert(path);

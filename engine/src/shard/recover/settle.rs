@@ -12,7 +12,7 @@ use crate::io::disk;
 use crate::io::{Open, buffer};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, Segment, SegmentName};
-use crate::types::LogId;
+use crate::types::{LogId, Offset};
 
 impl Recovery<'_> {
     pub(super) fn settle_all(&mut self) -> Result<(), OpenError> {
@@ -25,7 +25,7 @@ impl Recovery<'_> {
         }
         for log in self.logs_in_order() {
             while self.logs.get(&log).is_some_and(|partition| partition.unsettled_since().is_some()) {
-                self.settle_run(log)?;
+                self.settle_run(log, Offset::MAX)?;
             }
             if let Some(partition) = self.logs.get_mut(&log) {
                 partition.tail.forget(u64::MAX, partition.marks().settled);
@@ -35,15 +35,11 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Writes the next run of a log, making or sealing a segment as needed.
-    pub(super) fn settle_run(&mut self, log: LogId) -> Result<(), OpenError> {
-        let data = &self.config.directory;
+    /// Completes the segment being filled, if there is one.
+    pub(super) fn seal_active(&mut self, log: LogId) -> Result<(), OpenError> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
-        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.config.sizes.run_bytes);
-        let segment_bytes = self.config.sizes.segment_bytes;
-        let is_full = |active: &&Segment| active.position >= segment_bytes || active.is_cut();
-        if let Some(active) = partition.segments.active().filter(is_full) {
-            let path = segment::path(data, log, active.name);
+        if let Some(active) = partition.segments.active() {
+            let path = segment::path(&self.config.directory, log, active.name);
             let file = self.config.disk.open(&path, Open::Update)?;
             let table = run::seal(log, active.name.base, &active.runs, active.position);
             let mut aligned = buffer::aligned(table.len());
@@ -54,6 +50,24 @@ impl Recovery<'_> {
             self.dirty.insert(path);
             partition.segments.seal();
         }
+        Ok(())
+    }
+
+    /// Writes the next run of a log, of what is below `limit`, making or sealing a segment as needed; false: there is
+    /// nothing below.
+    pub(super) fn settle_run(&mut self, log: LogId, limit: Offset) -> Result<bool, OpenError> {
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(false) };
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.config.sizes.run_bytes, limit);
+        if batches.is_empty() {
+            return Ok(false);
+        }
+        let segment_bytes = self.config.sizes.segment_bytes;
+        let is_full = |active: &Segment| active.position >= segment_bytes || active.is_cut();
+        if partition.segments.active().is_some_and(is_full) {
+            self.seal_active(log)?;
+        }
+        let data = &self.config.directory;
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(false) };
         let mut how = Open::Update;
         if partition.segments.active().is_none() {
             self.config.disk.make_directory(&segment::directory(data, log))?;
@@ -61,7 +75,7 @@ impl Recovery<'_> {
             partition.segments.begin(SegmentName { base: offsets.start, generation: partition.generation });
             how = Open::Replace;
         }
-        let Some(active) = partition.segments.active() else { return Ok(()) };
+        let Some(active) = partition.segments.active() else { return Ok(false) };
         let path = segment::path(data, log, active.name);
         let file = self.config.disk.open(&path, how)?;
         let (base, position) = (active.name.base, active.position);
@@ -79,21 +93,29 @@ impl Recovery<'_> {
         partition.segments.push(place, end);
         partition.settled(offsets.end);
         self.dirty.insert(path);
-        Ok(())
+        Ok(true)
     }
 
     /// Removes the segments that end below the log's start.
     pub(super) fn drop_trimmed(&mut self, log: LogId) -> Result<(), OpenError> {
+        if self.has_upcoming(log) {
+            return Ok(());
+        }
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let gone = partition.segments.drop_below(partition.marks().start, true);
         self.remove_segments(log, &gone)
     }
 
-    pub(super) fn remove_segments(&mut self, log: LogId, gone: &[SegmentName]) -> Result<(), OpenError> {
-        for name in gone {
-            let path = segment::path(&self.config.directory, log, *name);
+    pub(super) fn remove_segments(&mut self, log: LogId, gone: &[Segment]) -> Result<(), OpenError> {
+        for segment in gone {
+            let path = segment::path(&self.config.directory, log, segment.name);
             self.dirty.remove(&path);
-            self.config.disk.remove(&path)?;
+            if self.adopted.contains(&path) {
+                // Another attempt will look for the runs that the journal means.
+                self.outdated.push(path);
+            } else {
+                self.config.disk.remove(&path)?;
+            }
         }
         Ok(())
     }

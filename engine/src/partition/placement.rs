@@ -1,0 +1,80 @@
+//! Whether a log's batches go straight into its segment, and into which.
+//!
+//! In: how much of the log there is in a frame; files of its trimmed segments. Out: the segment that takes whole runs,
+//! and the one that is being made ready to. Never: names a segment whose blocks do not exist already: a run that is to be
+//! acknowledged must neither find the device full nor wait for the file system to note new blocks.
+//!
+//! ```text
+//!   trimmed segment ──checkpoint──> spare ──made ready──> next ──what is below it is settled──> takes runs ──> full
+//! ```
+
+use crate::io::Descriptor;
+use crate::segment::SegmentName;
+use crate::types::Offset;
+
+/// What one frame holds of a log counts as one part in so many of the mean.
+const MEAN_OF: usize = 8;
+
+/// What is known of a log that has had much in a frame.
+#[derive(Debug, Default)]
+pub struct Placement {
+    /// Bytes that a frame had of the log, of those that had any.
+    mean_bytes: usize,
+    /// The mean reached what is worth a write of its own, and has not fallen to half of that since.
+    pub has_much: bool,
+    /// The segment that takes whole runs. The journal tells every run in it that the last checkpoint does not know.
+    pub into: Option<Reused>,
+    /// The segment behind it.
+    pub next: Option<Next>,
+    /// A run is on its way, so that no other may be written into its segment.
+    pub in_flight: bool,
+    /// The frame being gathered when a batch of the log went into a frame itself.
+    pub in_frame: u64,
+    /// Files that no checkpoint refers to any more, to be used again.
+    pub spares: Vec<Reused>,
+}
+
+/// A segment file whose blocks exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reused {
+    pub name: SegmentName,
+    /// Its length.
+    pub file_bytes: u64,
+}
+
+/// A segment being made ready: what is appended from its base on goes there.
+#[derive(Debug)]
+pub struct Next {
+    /// The name that its file had.
+    pub from: SegmentName,
+    pub segment: Reused,
+    /// Open and ready, its name durable.
+    pub file: Option<Descriptor>,
+}
+
+impl Placement {
+    /// A durable frame had so many bytes of the log; `bytes_min` is worth a write of its own.
+    pub fn had(&mut self, bytes: usize, bytes_min: usize) {
+        self.mean_bytes = match self.mean_bytes {
+            0 => bytes,
+            mean => mean - mean / MEAN_OF + bytes / MEAN_OF,
+        };
+        self.has_much = self.mean_bytes >= if self.has_much { bytes_min / 2 } else { bytes_min };
+    }
+
+    /// Whether a batch gathered now goes beside the frame.
+    pub fn is_apart(&self, gathering: u64) -> bool {
+        self.has_much && self.into.is_some() && self.next.is_none() && self.in_frame != gathering
+    }
+
+    /// What is appended from there on goes into another segment than what is below.
+    pub fn next_base(&self) -> Option<Offset> {
+        self.next.as_ref().map(|next| next.segment.name.base)
+    }
+
+    /// Every file that is the log's beside its segments.
+    pub fn files(&self) -> impl Iterator<Item = SegmentName> {
+        let next = self.next.iter().flat_map(|next| [next.from, next.segment.name]);
+        self.spares.iter().map(|spare| spare.name).chain(next)
+    }
+}

@@ -1,0 +1,260 @@
+//! Runs that go straight into a segment, beside the frame that says so: of logs that have much in a frame, where a
+//! segment's blocks exist already because it is a trimmed one, used again.
+//!
+//! In: sections of a frame that is about to be written; trimmed segments. Out: where each section goes; segments made
+//! ready for the next. Never: writes where the file system would have to find or note a block, or into a file that a
+//! checkpoint refers to.
+//!
+//! ```text
+//!   spare ─> rename ─> sync the directory ─> open ─> write the header ─> sync: ready
+//!                  ─> (settling: what is below its base, then seal the one before) ─> takes runs
+//! ```
+
+use super::room::Wanting;
+use super::{Shard, Work};
+use crate::format::run::{RUN_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+use crate::journal::{DurableFrame, Section, Target};
+use crate::limits::{SPARES_MAX, Sizes};
+use crate::partition::{Next, Partition, Placement, Reused, TailBatch};
+use crate::planted::{Bug, planted};
+use crate::segment::{self, SegmentName};
+use crate::types::LogId;
+
+/// One step of making a segment ready that takes whole runs.
+#[derive(Debug)]
+pub(super) struct Readying {
+    log: LogId,
+    /// The name of the file before, and the one it gets.
+    from: SegmentName,
+    name: SegmentName,
+    step: Step,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Rename,
+    OpenDirectory,
+    SyncDirectory(Descriptor),
+    Open,
+    WriteHeader(Descriptor),
+    Sync(Descriptor),
+}
+
+/// Where the section may go: behind all of its log that is durable, if that is in the segment or fits in the same run.
+pub(super) fn target(partition: &Partition, section: &Section, sizes: &Sizes) -> Option<Target> {
+    let placement = partition.placement.as_ref()?;
+    let into = placement.into?;
+    let active = partition.segments.active().filter(|active| active.name == into.name && !active.is_cut())?;
+    let free = !partition.settling && !placement.in_flight && partition.truncation.is_none();
+    let offsets = section.offsets();
+    let fits = partition.deleted_in.is_none()
+        && partition.marks().durable == offsets.start
+        && offsets.end <= partition.settle_limit()
+        && partition.unsettled_bytes() <= sizes.run_bytes
+        && section.body_bytes() >= sizes.section_bytes_min / 2;
+    let (before, from, max_timestamp_ms) = partition.to_settle(usize::MAX, offsets.start);
+    let whole = before.is_empty() || from.end == offsets.start;
+    let bytes = RUN_HEADER_BYTES + partition.unsettled_bytes() + section.body_bytes();
+    let end = active.position + buffer::padded(bytes) as u64;
+    let has_room = active.position < sizes.segment_bytes.min(partition.segment_bytes_max) && end <= into.file_bytes;
+    (free && fits && whole && has_room).then_some(())?;
+    Some(Target {
+        file: active.file.clone()?,
+        segment_base: into.name.base,
+        segment_generation: into.name.generation,
+        position: active.position,
+        base: if before.is_empty() { offsets.start } else { from.start },
+        before,
+        max_timestamp_ms,
+    })
+}
+
+impl Shard {
+    /// The runs beside a frame are durable with it.
+    pub(super) fn placed(&mut self, frame: &DurableFrame, touched: &mut Vec<LogId>) -> usize {
+        let mut bytes = 0;
+        for placed in &frame.placed {
+            bytes += placed.bytes.len();
+            let Some(partition) = self.logs.get_mut(&placed.log) else { continue };
+            for piece in &placed.pieces {
+                partition.durable(TailBatch {
+                    base: piece.base,
+                    end: piece.end,
+                    max_timestamp_ms: piece.max_timestamp_ms,
+                    sequence: frame.sequence,
+                    bytes: placed.bytes.slice(piece.bytes.clone()),
+                });
+            }
+            let end_position = placed.run.position.get() + placed.bytes.len() as u64;
+            partition.segments.push(placed.run, end_position);
+            partition.settled(placed.run.end_offset.get());
+            partition.in_frame_bytes += placed.bytes.len() as u32;
+            if let Some(placement) = &mut partition.placement {
+                placement.in_flight = false;
+            }
+            touched.push(placed.log);
+            self.counts.settled_bytes += placed.bytes.len() as u64;
+            self.counts.settled_runs += 1;
+            self.counts.placed_bytes += placed.bytes.len() as u64;
+            self.settler.unpark(placed.log);
+        }
+        bytes
+    }
+
+    /// A durable frame had something of the log: notes how much, and has the next segment made ready when that is worth it.
+    pub(super) fn had(&mut self, log: LogId) {
+        let sizes = &self.place.sizes;
+        let Some(partition) = self.logs.get_mut(&log) else { return };
+        let bytes = std::mem::take(&mut partition.in_frame_bytes) as usize;
+        if partition.placement.is_none() && bytes < sizes.section_bytes_min {
+            return;
+        }
+        let placement = partition.placement.get_or_insert_with(Box::default);
+        placement.had(bytes, sizes.section_bytes_min);
+        if placement.has_much && placement.next.is_none() && !placement.spares.is_empty() {
+            self.make_ready(log);
+        }
+    }
+
+    /// Begins to make a spare ready, unless the segment being filled takes runs.
+    fn make_ready(&mut self, log: LogId) {
+        let sizes = self.place.sizes;
+        let Some(partition) = self.logs.get_mut(&log) else { return };
+        let (end, generation) = (partition.marks().end, partition.generation);
+        let full = sizes.segment_bytes.min(partition.segment_bytes_max);
+        let (truncating, deleted) = (partition.truncation.is_some(), partition.deleted_in.is_some());
+        let active = partition.segments.active();
+        // A file without a run keeps its name for the next: no other file may get it.
+        let empty = active.is_some_and(|active| active.runs.is_empty());
+        let Some(placement) = &mut partition.placement else { return };
+        let takes_runs = active.is_some_and(|active| {
+            let room = |into: &Reused| active.position + sizes.run_bytes as u64 <= into.file_bytes;
+            placement.into.as_ref().is_some_and(|into| into.name == active.name && room(into))
+                && active.position < full
+                && !active.is_cut()
+        });
+        if takes_runs || empty || truncating || deleted || self.failed.is_some() {
+            return;
+        }
+        let Some(spare) = placement.spares.pop() else { return };
+        placement.into = None;
+        let segment = Reused { name: SegmentName { base: end, generation }, ..spare };
+        placement.next = Some(Next { from: spare.name, segment, file: None });
+        self.ready_with(Readying { log, from: spare.name, name: segment.name, step: Step::Rename });
+    }
+
+    /// One step is done.
+    pub(super) fn ready_step(&mut self, readying: Readying, result: Result<Done, Fault>) {
+        let Readying { log, from, name, step } = readying;
+        let directory = segment::directory(&self.place.directory, log);
+        let Some(partition) = self.logs.get_mut(&log) else {
+            // Deleted meanwhile. It is not known which of its names the file had when they were removed.
+            for name in [from, name] {
+                self.remove(Op::Remove { path: segment::path(&self.place.directory, log, name) });
+            }
+            self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
+            return;
+        };
+        let done = match result {
+            Ok(done) => done,
+            // Nothing of it needs new blocks, but a name may.
+            Err(fault) if fault.is_no_space() => {
+                self.room.found_none(Wanting::Segment);
+                return self.unready.push(Readying { log, from, name, step });
+            }
+            Err(fault) => return self.fail("make a segment ready", directory, fault),
+        };
+        let step = match (step, done) {
+            (Step::Rename, _) => match planted(Bug::PlacedNameNotSynced) {
+                true => Step::Open,
+                false => Step::OpenDirectory,
+            },
+            (Step::OpenDirectory, Done::Opened(file)) => Step::SyncDirectory(file),
+            (Step::SyncDirectory(_), _) => Step::Open,
+            (Step::Open, Done::Opened(file)) => Step::WriteHeader(file),
+            (Step::WriteHeader(file), _) => Step::Sync(file),
+            (Step::Sync(file), _) => {
+                let next = partition.placement.as_mut().and_then(|placement| placement.next.as_mut());
+                if let Some(next) = next {
+                    next.file = Some(file);
+                }
+                if !partition.settling {
+                    partition.settling = true;
+                    self.settler.queue(log);
+                }
+                return self.settler.unpark(log);
+            }
+            (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
+        };
+        self.ready_with(Readying { log, from, name, step });
+    }
+
+    /// Steps that found no room are tried again when there may be some.
+    pub(super) fn drive_readying(&mut self) {
+        if self.failed.is_some() || self.room.is_held() {
+            return;
+        }
+        for readying in std::mem::take(&mut self.unready) {
+            if self.logs.contains_key(&readying.log) {
+                self.ready_with(readying);
+            }
+        }
+    }
+
+    fn ready_with(&mut self, readying: Readying) {
+        let Readying { log, from, name, ref step } = readying;
+        let path = segment::path(&self.place.directory, log, name);
+        let op = match step {
+            Step::Rename => {
+                Op::Rename { from: segment::path(&self.place.directory, log, from), to: path }
+            }
+            Step::OpenDirectory => {
+                Op::Open { path: segment::directory(&self.place.directory, log), how: Open::Directory }
+            }
+            Step::SyncDirectory(file) | Step::Sync(file) => Op::Sync { file: file.clone() },
+            Step::Open => Op::Open { path, how: Open::Update },
+            Step::WriteHeader(file) => {
+                let epoch = self.logs.get(&log).map_or(0, |partition| partition.leader_epoch);
+                let mut data = buffer::aligned(SEGMENT_HEADER_BYTES);
+                data.extend_from_slice(&SegmentHeader::block(log, name.base, epoch));
+                Op::Write { file: file.clone(), position: 0, data: data.freeze(), durable: false }
+            }
+        };
+        self.want(Work::Ready(Box::new(readying)), op);
+    }
+
+    /// What is below the base of the segment that is ready is settled, and the one before is sealed: it is the one being
+    /// filled from now on.
+    pub(super) fn begin_ready(&mut self, log: LogId) {
+        let Some(partition) = self.logs.get_mut(&log) else { return };
+        let Some(placement) = &mut partition.placement else { return };
+        if let Some(Next { segment, file: Some(file), .. }) = placement.next.take() {
+            partition.segments.begin_at(segment.name, SEGMENT_HEADER_BYTES as u64, file);
+            placement.into = Some(segment);
+            self.open_files.opened(log, segment.name);
+        }
+    }
+
+    /// Trimmed segments that no checkpoint refers to any more: kept to be used again, or removed.
+    pub(super) fn owed(&mut self, owed: Vec<(LogId, Reused)>) {
+        for (log, file) in owed {
+            let sizes = &self.place.sizes;
+            let partition = self.logs.get_mut(&log);
+            let full = partition.as_ref().map_or(0, |found| found.segment_bytes_max.min(sizes.segment_bytes));
+            let placement = partition.and_then(|partition| partition.placement.as_mut());
+            let wanted = |placement: &&mut Box<Placement>| {
+                placement.has_much
+                    && placement.spares.len() < SPARES_MAX
+                    && file.file_bytes >= full / 4 * 3
+            };
+            match placement.filter(wanted) {
+                Some(placement) => placement.spares.push(file),
+                None => {
+                    let path = segment::path(&self.place.directory, log, file.name);
+                    self.remove(Op::Remove { path });
+                }
+            }
+        }
+    }
+}

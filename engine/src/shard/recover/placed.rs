@@ -1,0 +1,200 @@
+//! Runs that a frame says are in segments: found again, and taken for what they are.
+//!
+//! In: placed entries of the journals behind the checkpoints. Out: segments that end with those runs. Never: writes over a
+//! run that an entry further on means, or takes the last frame for durable while a run beside it is not whole.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use zerocopy::FromBytes;
+use zerocopy::byteorder::little_endian::U32;
+
+use super::Recovery;
+use super::holes::Loss;
+use crate::error::{Damage, OpenError};
+use crate::format::batch;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::frame::{Entry, FrameHeader, Kind, PlacedRun};
+use crate::format::run::{RunHeader, RunPlace, SEGMENT_HEADER_BYTES};
+use crate::io::{Open, disk};
+use crate::journal::recover::{From, Replay, scan};
+use crate::planted::{Bug, planted};
+use crate::segment::{self, SegmentName};
+use crate::types::{LogId, Offset};
+
+/// A placed entry that is yet to be replayed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upcoming {
+    sequence: u64,
+    segment: SegmentName,
+}
+
+fn name_of(run: &PlacedRun) -> SegmentName {
+    SegmentName { base: run.segment_base.get(), generation: run.segment_generation.get() }
+}
+
+fn place_of(entry: &Entry, run: &PlacedRun) -> RunPlace {
+    RunPlace {
+        base_offset: entry.offset.into(),
+        end_offset: end_of(entry).into(),
+        position: run.position,
+        max_timestamp_ms: run.max_timestamp_ms,
+        bytes: run.bytes,
+        compacted_at_s: U32::new(0),
+    }
+}
+
+fn end_of(entry: &Entry) -> Offset {
+    entry.offset.saturating_add(u64::from(entry.offsets_count))
+}
+
+impl Recovery<'_> {
+    /// Notes every placed entry behind the checkpoint. Returns the last frame that counts, if a later one is sound in
+    /// itself, but not what should be beside it: nobody was told of it.
+    pub(super) fn look_ahead(
+        &mut self,
+        checkpoint: &Checkpoint,
+        from: From,
+        directory: &Path,
+    ) -> Result<Option<u64>, OpenError> {
+        let mut last: Option<(FrameHeader, Vec<(Entry, PlacedRun)>)> = None;
+        let upcoming = &mut self.upcoming;
+        let end = scan(&self.config.disk, directory, from, checkpoint.journal, |frame| {
+            let mut placed: Vec<(Entry, PlacedRun)> = Vec::new();
+            for entry in &frame.entries {
+                let run = (entry.kind == Kind::Placed).then(|| PlacedRun::of(frame.bytes, entry)).flatten();
+                if let Some(run) = run {
+                    let sequence = frame.header.sequence.get();
+                    upcoming.entry(entry.log).or_default().push_back(Upcoming { sequence, segment: name_of(&run) });
+                    placed.push((entry.clone(), run));
+                } else if entry.kind == Kind::Delete {
+                    placed.retain(|(placed, _)| placed.log != entry.log);
+                }
+            }
+            last = Some((*frame.header, placed));
+            Ok(())
+        })?;
+        let Some((header, placed)) = last.filter(|(header, _)| header.sequence.get() == end.sequence) else {
+            return Ok(None);
+        };
+        if end.sequence <= checkpoint.durable || planted(Bug::PlacedTrusted) {
+            return Ok(None);
+        }
+        for (entry, run) in placed.iter().filter(|(_, run)| run.was_durable.get() == 0) {
+            let path = segment::path(&self.config.directory, entry.log, name_of(run));
+            if !self.config.disk.exists(&path) {
+                return Ok(Some(header.sequence.get() - 1));
+            }
+            // A write that was cut off by the end of the process may be seen without being durable.
+            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
+            if self.read_run(entry, run)?.is_err() {
+                return Ok(Some(header.sequence.get() - 1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The batches of the run that an entry means, or what is wrong.
+    fn read_run(&self, entry: &Entry, run: &PlacedRun) -> Result<Result<bytes::Bytes, String>, OpenError> {
+        let path = segment::path(&self.config.directory, entry.log, name_of(run));
+        if !self.config.disk.exists(&path) {
+            return Ok(Err("the segment file is gone".to_string()));
+        }
+        let place = place_of(entry, run);
+        let file = self.config.disk.open(&path, Open::Read)?;
+        let bytes = disk::read(&path, &file, run.position.get(), place.total_bytes())?.freeze();
+        let is_it = RunHeader::read_from_prefix(&bytes).is_ok_and(|(header, _)| header.checksum == run.run_checksum);
+        if !is_it {
+            return Ok(Err("the run is not the one that the journal means".to_string()));
+        }
+        Ok(segment::check(bytes, entry.log, &place))
+    }
+
+    /// What is below may be settled before the next placed entry of the log is replayed.
+    pub(super) fn settle_limit(&self, log: LogId) -> Offset {
+        let Some(next) = self.upcoming.get(&log).and_then(VecDeque::front) else { return Offset::MAX };
+        let active = self.logs.get(&log).and_then(|partition| partition.segments.active());
+        match active.is_some_and(|active| active.name == next.segment) {
+            true => 0,
+            false => next.segment.base,
+        }
+    }
+
+    /// Whether the journal goes on to mean runs of the log.
+    pub(super) fn has_upcoming(&self, log: LogId) -> bool {
+        self.upcoming.get(&log).is_some_and(|upcoming| !upcoming.is_empty())
+    }
+
+    pub(super) fn replay_placed(&mut self, frame: &Replay<'_>, entry: &Entry) -> Result<(), OpenError> {
+        let (log, sequence, end) = (entry.log, frame.header.sequence.get(), end_of(entry));
+        let upcoming = self.upcoming.entry(log).or_default();
+        if upcoming.front().is_some_and(|next| next.sequence <= sequence) {
+            upcoming.pop_front();
+        }
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        let Some(run) = PlacedRun::of(frame.bytes, entry).filter(|run| run.position.get() > 0) else {
+            let what = "the entry of a run makes no sense".to_string();
+            let (path, position) = (frame.path.to_path_buf(), frame.header.position());
+            return self.lose_run(entry, None, Damage { path, position, what });
+        };
+        let (name, position) = (name_of(&run), run.position.get());
+        let known = partition.segments.list().iter().find(|segment| segment.name == name);
+        let contained = match known {
+            Some(segment) => segment.sealed || position < segment.position,
+            None => end <= partition.marks().settled,
+        };
+        // A truncation that the checkpoint contains came later: what it left of the run, the checkpoint knows.
+        if contained || sequence <= partition.truncated_in {
+            return Ok(());
+        }
+        if known.is_none() {
+            while self.settle_run(log, name.base)? {}
+            self.seal_active(log)?;
+            if let Some(partition) = self.logs.get_mut(&log) {
+                partition.segments.begin(name);
+                partition.segments.has_directory = true;
+                partition.generation = partition.generation.max(name.generation);
+            }
+        }
+        let path = segment::path(&self.config.directory, log, name);
+        self.adopted.insert(path.clone());
+        self.dirty.insert(path.clone());
+        let found = self.read_run(entry, &run)?;
+        let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        let place = place_of(entry, &run);
+        match found {
+            Ok(body) => {
+                for (header, _) in batch::split(body) {
+                    self.report.replayed_batches += u64::from(partition.adopt(&header));
+                }
+                partition.adopted(place);
+                Ok(())
+            }
+            Err(what) => {
+                // Of what was settled while the frames were there, they still have every batch.
+                let (batches, offsets, _) = partition.to_settle(usize::MAX, end);
+                if offsets != (entry.offset..end) || position < SEGMENT_HEADER_BYTES as u64 {
+                    return self.lose_run(entry, Some(place), Damage { path, position, what });
+                }
+                let epoch = partition.leader_epoch;
+                let max_timestamp_ms = run.max_timestamp_ms.get();
+                let (bytes, place, _) =
+                    segment::lay_out(log, name.base, epoch, position, offsets, max_timestamp_ms, &batches);
+                partition.adopted(place);
+                let file = self.config.disk.open(&path, Open::Update)?;
+                Ok(disk::write(&path, &file, position, &bytes)?)
+            }
+        }
+    }
+
+    /// The offsets of a run that is not sound stay given. Whoever reads them is told, by the run itself if its place is known.
+    fn lose_run(&mut self, entry: &Entry, place: Option<RunPlace>, damage: Damage) -> Result<(), OpenError> {
+        let Some(partition) = self.logs.get_mut(&entry.log) else { return Ok(()) };
+        partition.lost(entry.offset..end_of(entry));
+        self.losses.push(Loss { log: entry.log, offset: entry.offset, damage });
+        if let Some(place) = place {
+            partition.adopted(place);
+        }
+        Ok(())
+    }
+}
