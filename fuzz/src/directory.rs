@@ -247,7 +247,7 @@ impl Allowed {
     fn all_of(&mut self, header: &FrameHeader, bytes: &Bytes) {
         for entry in frame::entries(bytes, header).unwrap_or_default() {
             match entry.kind {
-                Kind::Batch => {
+                Kind::Batch | Kind::Placed => {
                     let from = self.from.entry(entry.log).or_insert(entry.offset);
                     *from = entry.offset.min(*from);
                 }

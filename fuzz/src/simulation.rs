@@ -34,6 +34,7 @@ struct Totals {
     faults: AtomicU64,
     operations: AtomicU64,
     acknowledged: AtomicU64,
+    placed_bytes: AtomicU64,
     refused: AtomicU64,
     failures: AtomicU64,
 }
@@ -73,12 +74,13 @@ fn run_all(limit: Limit, seed_of: impl Fn(u64) -> u64 + Sync, bug: Option<Bug>) 
     let rate = get(&totals.seeds) as f64 / begun.elapsed().as_secs_f64().max(1e-9);
     println!(
         "sim: {} seeds run, {} faults injected, {} failures; {} operations, {} acknowledgements checked, \
-         {} starts refused because of rot, {rate:.0} seeds a second on {threads} cores",
+         {} bytes straight into segments, {} starts refused because of rot, {rate:.0} seeds a second on {threads} cores",
         get(&totals.seeds),
         get(&totals.faults),
         get(&totals.failures),
         get(&totals.operations),
         get(&totals.acknowledged),
+        get(&totals.placed_bytes),
         get(&totals.refused),
     );
     get(&totals.failures)
@@ -99,6 +101,7 @@ fn work(totals: &Totals, seed_of: &impl Fn(u64) -> u64, limit: Limit, bug: Optio
                 totals.faults.fetch_add(summary.faults, Ordering::Relaxed);
                 totals.operations.fetch_add(summary.operations, Ordering::Relaxed);
                 totals.acknowledged.fetch_add(summary.acknowledged, Ordering::Relaxed);
+                totals.placed_bytes.fetch_add(summary.placed_bytes, Ordering::Relaxed);
                 totals.refused.fetch_add(u64::from(summary.refused), Ordering::Relaxed);
             }
             Err(what) => {

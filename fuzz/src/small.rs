@@ -36,6 +36,7 @@ pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
             frame_body_bytes: 4000,
             run_bytes: 15 << 10,
             segment_bytes,
+            section_bytes_min: usize::MAX,
             run_cache_bytes: 0,
             open_segments_max: 1,
             free_bytes_min: 0,

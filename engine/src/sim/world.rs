@@ -43,6 +43,8 @@ pub struct Summary {
     pub acknowledged: u64,
     /// Reads that were compared with the model.
     pub reads: u64,
+    /// Bytes that went straight into segments.
+    pub placed_bytes: u64,
     /// Damage was noticed at a start.
     pub refused: bool,
 }
@@ -177,6 +179,8 @@ impl World {
                 break;
             }
             self.live()?;
+            let counts = self.shards.iter().map(Shard::counts);
+            self.summary.placed_bytes += counts.map(|counts| counts.placed_bytes).sum::<u64>();
             self.end()?;
         }
         let (operations, troubles) = self.disk.counts();
