@@ -142,6 +142,9 @@ struct Recovery<'a> {
     thinned: Vec<PathBuf>,
     /// What the journals mean of each log's segments, as far as it is not replayed.
     upcoming: HashMap<LogId, VecDeque<placed::Upcoming>>,
+    /// Logs that the journals delete, and in which frame: nothing of them up to there is replayed, and their files may be
+    /// gone.
+    deleted: HashMap<LogId, u64>,
     /// Segment files that hold runs which the journals mean.
     adopted: BTreeSet<PathBuf>,
     /// Files needed until the next incarnation counts: journal files of another size, and trimmed segments whose runs the
@@ -231,6 +234,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         unfinished: Vec::new(),
         thinned: Vec::new(),
         upcoming: HashMap::new(),
+        deleted: HashMap::new(),
         adopted: BTreeSet::new(),
         outdated: Vec::new(),
         losses: Vec::new(),

@@ -58,16 +58,17 @@ impl Recovery<'_> {
         directory: &Path,
     ) -> Result<Option<u64>, OpenError> {
         let mut last: Option<(FrameHeader, Vec<(Entry, PlacedRun)>)> = None;
-        let upcoming = &mut self.upcoming;
+        let (upcoming, deleted) = (&mut self.upcoming, &mut self.deleted);
         let end = scan(&self.config.disk, directory, from, checkpoint.journal, |frame| {
+            let sequence = frame.header.sequence.get();
             let mut placed: Vec<(Entry, PlacedRun)> = Vec::new();
             for entry in &frame.entries {
                 let run = (entry.kind == Kind::Placed).then(|| PlacedRun::of(frame.bytes, entry)).flatten();
                 if let Some(run) = run {
-                    let sequence = frame.header.sequence.get();
                     upcoming.entry(entry.log).or_default().push_back(Upcoming { sequence, segment: name_of(&run) });
                     placed.push((entry.clone(), run));
                 } else if entry.kind == Kind::Delete {
+                    deleted.insert(entry.log, sequence);
                     placed.retain(|(placed, _)| placed.log != entry.log);
                 }
             }
@@ -82,13 +83,14 @@ impl Recovery<'_> {
         }
         for (entry, run) in placed.iter().filter(|(_, run)| run.was_durable.get() == 0) {
             let path = segment::path(&self.config.directory, entry.log, name_of(run));
-            if !self.config.disk.exists(&path) {
-                return Ok(Some(header.sequence.get() - 1));
+            if self.config.disk.exists(&path) {
+                // A write that was cut off by the end of the process may be seen without being durable.
+                disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
             }
-            // A write that was cut off by the end of the process may be seen without being durable.
-            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
             if self.read_run(entry, run)?.is_err() {
-                return Ok(Some(header.sequence.get() - 1));
+                let upto = header.sequence.get() - 1;
+                self.deleted.retain(|_, deleted_in| *deleted_in <= upto);
+                return Ok(Some(upto));
             }
         }
         Ok(None)

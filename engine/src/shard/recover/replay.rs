@@ -63,13 +63,15 @@ impl Recovery<'_> {
         }
         let sequence = frame.header.sequence.get();
         for entry in &frame.entries {
+            let deleted_in = self.deleted.get(&entry.log);
+            if entry.kind != Kind::Delete && deleted_in.is_some_and(|deleted_in| sequence <= *deleted_in) {
+                continue;
+            }
             match entry.kind {
                 Kind::Create => self.replay_create(entry.log)?,
                 Kind::Delete => {
                     self.logs.remove(&entry.log);
                     self.upcoming.remove(&entry.log);
-                    // What is gone of it may be so because of this entry.
-                    self.losses.retain(|loss| loss.log != entry.log);
                     let directory = segment::directory(&self.config.directory, entry.log);
                     for name in self.config.disk.list(&directory)? {
                         self.dirty.remove(&directory.join(&name));
@@ -124,7 +126,7 @@ impl Recovery<'_> {
         lose(partition, &mut self.losses, entry, damage);
     }
 
-    /// No checkpoint knows the log yet, so all that its segments hold is in the journal.
+    /// No checkpoint knows the log yet, so all that its segments hold is in the journal, or means it.
     fn replay_create(&mut self, log: LogId) -> Result<(), OpenError> {
         if self.logs.contains_key(&log) {
             return Ok(());
