@@ -440,12 +440,14 @@ impl Shard {
     /// Removes segments' files once the frame `sequence` is durable.
     fn remove_segments(&mut self, log: LogId, gone: &[Segment], sequence: u64) {
         let may_have_placed = self.logs.get(&log).is_some_and(|partition| partition.placement.is_some());
+        // A compaction may yet put another file in the place of one that is trimmed.
+        let replaced = self.compactor.is_busy_with(log);
         for Segment { name, position, .. } in gone {
             self.reader.forget_segment(log, *name);
             self.settler.forget(log, *name);
             if may_have_placed && !planted(Bug::PlacedSegmentRemovedTooSoon) {
                 // The journal may mean runs in it that the last checkpoint does not know.
-                let file = Reused { name: *name, file_bytes: *position };
+                let file = Reused { name: *name, file_bytes: if replaced { 0 } else { *position } };
                 self.checkpointer.remove_after_next(log, file);
             } else {
                 let path = crate::segment::path(&self.place.directory, log, *name);

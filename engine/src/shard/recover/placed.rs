@@ -22,6 +22,16 @@ use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
 use crate::types::{LogId, Offset};
 
+/// The entries of a frame in the order in which they came about: a run that was durable before the frame was written comes
+/// first. What else the frame says of its log takes effect with the frame, or is behind it in the segment.
+pub(super) fn in_order<'a>(frame: &'a Replay<'_>) -> impl Iterator<Item = (&'a Entry, Option<PlacedRun>)> {
+    let run = |entry: &Entry| (entry.kind == Kind::Placed).then(|| PlacedRun::of(frame.bytes, entry)).flatten();
+    let entries = frame.entries.iter().map(move |entry| (entry, run(entry)));
+    let was_durable = |run: &Option<PlacedRun>| run.is_some_and(|run| run.was_durable.get() != 0);
+    let first = entries.clone().filter(move |(_, run)| was_durable(run));
+    first.chain(entries.filter(move |(_, run)| !was_durable(run)))
+}
+
 /// A placed entry that is yet to be replayed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Upcoming {
@@ -62,8 +72,7 @@ impl Recovery<'_> {
         let end = scan(&self.config.disk, directory, from, checkpoint.journal, |frame| {
             let sequence = frame.header.sequence.get();
             let mut placed: Vec<(Entry, PlacedRun)> = Vec::new();
-            for entry in &frame.entries {
-                let run = (entry.kind == Kind::Placed).then(|| PlacedRun::of(frame.bytes, entry)).flatten();
+            for (entry, run) in in_order(&frame) {
                 if let Some(run) = run {
                     upcoming.entry(entry.log).or_default().push_back(Upcoming { sequence, segment: name_of(&run) });
                     placed.push((entry.clone(), run));
@@ -127,14 +136,19 @@ impl Recovery<'_> {
         self.upcoming.get(&log).is_some_and(|upcoming| !upcoming.is_empty())
     }
 
-    pub(super) fn replay_placed(&mut self, frame: &Replay<'_>, entry: &Entry) -> Result<(), OpenError> {
+    pub(super) fn replay_placed(
+        &mut self,
+        frame: &Replay<'_>,
+        entry: &Entry,
+        run: Option<PlacedRun>,
+    ) -> Result<(), OpenError> {
         let (log, sequence, end) = (entry.log, frame.header.sequence.get(), end_of(entry));
         let upcoming = self.upcoming.entry(log).or_default();
         if upcoming.front().is_some_and(|next| next.sequence <= sequence) {
             upcoming.pop_front();
         }
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
-        let Some(run) = PlacedRun::of(frame.bytes, entry).filter(|run| run.position.get() > 0) else {
+        let Some(run) = run.filter(|run| run.position.get() > 0) else {
             let what = "the entry of a run makes no sense".to_string();
             let (path, position) = (frame.path.to_path_buf(), frame.header.position());
             return self.lose_run(entry, None, Damage { path, position, what });

@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::holes::Loss;
-use super::{Recovery, journal_directory};
+use super::{Recovery, journal_directory, placed};
 use crate::error::{Damage, OpenError};
 use crate::format::batch::{self, BatchHeader};
 use crate::format::checkpoint::Checkpoint;
@@ -62,7 +62,7 @@ impl Recovery<'_> {
             self.keep_aside(&frame)?;
         }
         let sequence = frame.header.sequence.get();
-        for entry in &frame.entries {
+        for (entry, run) in placed::in_order(&frame) {
             let deleted_in = self.deleted.get(&entry.log);
             if entry.kind != Kind::Delete && deleted_in.is_some_and(|deleted_in| sequence <= *deleted_in) {
                 continue;
@@ -90,7 +90,7 @@ impl Recovery<'_> {
                     }
                     self.drop_trimmed(entry.log)?;
                 }
-                Kind::Placed => self.replay_placed(&frame, entry)?,
+                Kind::Placed => self.replay_placed(&frame, entry, run)?,
                 Kind::Truncate => self.replay_truncate(entry.log, entry.offset, sequence)?,
                 Kind::Batch => match sound_batch(&frame, entry) {
                     Ok((header, batch)) => {
