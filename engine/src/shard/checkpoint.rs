@@ -289,6 +289,10 @@ impl Shard {
 
     /// Removes files whose logs or segments are gone for good: the frame that says so is durable.
     fn remove_files(&mut self) {
+        // What is closed is opened by its name to be synced.
+        if matches!(self.checkpointer.phase, Phase::Syncing { .. }) {
+            return;
+        }
         let durable = self.checkpointer.durable;
         let removals = std::mem::take(&mut self.checkpointer.removals);
         let (ready, later): (Vec<_>, Vec<_>) = removals.into_iter().partition(|(after, _)| *after <= durable);

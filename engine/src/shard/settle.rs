@@ -310,8 +310,11 @@ impl Shard {
             (Step::Write { place, end_position, placed }, _) => {
                 partition.segments.push(place, end_position);
                 let (base, end) = (place.base_offset.get(), place.end_offset.get());
-                if let Some(run) = placed {
-                    self.journal.push_placed(job.log, base..end, &run);
+                match (placed, &mut partition.placement) {
+                    // The journal says that it is truncated, and may not say behind it what was there before.
+                    (Some(_), Some(placement)) if partition.truncation.is_some() => placement.into = None,
+                    (Some(run), _) => self.journal.push_placed(job.log, base..end, &run),
+                    (None, _) => {}
                 }
                 if end > partition.marks().settled {
                     partition.settled(end);
