@@ -125,7 +125,10 @@ impl Segments {
     /// A run was written into the active segment, which is now `position` bytes long.
     pub fn push(&mut self, run: RunPlace, position: u64) {
         let Some(active) = self.active_mut() else { unreachable!("a run is written into an active segment") };
-        assert!(active.end() <= run.base_offset.get() && active.position < position && !active.is_cut());
+        assert!(
+            active.end() <= run.base_offset.get() && active.position < position && !active.is_cut(),
+            "{run:?} behind {active:?}"
+        );
         if active.runs.is_empty() {
             active.runs.reserve_exact(1);
         }
