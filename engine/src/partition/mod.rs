@@ -359,6 +359,12 @@ impl Partition {
         self.placement.as_ref().and_then(|placement| placement.next_base()).unwrap_or(Offset::MAX)
     }
 
+    /// Whether another segment waits to be filled instead, and everything below its base is durable and so can be settled.
+    pub fn may_begin_next(&self) -> bool {
+        let next = self.placement.as_ref().and_then(|placement| placement.next.as_ref());
+        next.is_some_and(|next| next.file.is_some() && next.segment.name.base <= self.marks.durable)
+    }
+
     /// Batches to settle next: from the settled mark on and below `limit`, as many as fit `bytes_max`, at least one.
     pub fn to_settle(&self, bytes_max: usize, limit: Offset) -> (Vec<Bytes>, std::ops::Range<Offset>, i64) {
         let (mut bytes, mut taken, mut max_timestamp_ms) = (Vec::new(), 0, i64::MIN);

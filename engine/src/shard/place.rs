@@ -112,9 +112,20 @@ impl Shard {
         }
         let placement = partition.placement.get_or_insert_with(Box::default);
         placement.had(bytes, sizes.section_bytes_min);
-        if placement.has_much && placement.next.is_none() && !placement.spares.is_empty() {
-            self.make_ready(log);
+        match (&placement.next, placement.has_much) {
+            (Some(_), _) => self.begin_next(log),
+            (None, true) if !placement.spares.is_empty() => self.make_ready(log),
+            _ => {}
         }
+    }
+
+    /// Has the log settled up to the base of the segment that is ready, so that this can be begun.
+    pub(super) fn begin_next(&mut self, log: LogId) {
+        let Some(partition) = self.logs.get_mut(&log).filter(|log| log.may_begin_next()) else { return };
+        if !std::mem::replace(&mut partition.settling, true) {
+            self.settler.queue(log);
+        }
+        self.settler.unpark(log);
     }
 
     /// Begins to make a spare ready, unless the segment being filled takes runs.
@@ -179,11 +190,7 @@ impl Shard {
                 if let Some(next) = next {
                     next.file = Some(file);
                 }
-                if !partition.settling {
-                    partition.settling = true;
-                    self.settler.queue(log);
-                }
-                return self.settler.unpark(log);
+                return self.begin_next(log);
             }
             (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
         };

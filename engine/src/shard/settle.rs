@@ -182,14 +182,12 @@ impl Shard {
         }
         let limit = partition.settle_limit();
         let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.place.sizes.run_bytes, limit);
-        let next = partition.placement.as_ref().and_then(|placement| placement.next.as_ref());
-        let (has_next, next_is_ready) = (next.is_some(), next.is_some_and(|next| next.file.is_some()));
         match (batches.is_empty(), partition.segments.active()) {
-            (true, _) if !has_next => {
+            (true, _) if partition.unsettled_bytes() == 0 && !partition.may_begin_next() => {
                 partition.settling = false;
                 return;
             }
-            (true, _) if !next_is_ready => return self.settler.parked.push(log),
+            (true, _) if !partition.may_begin_next() => return self.settler.parked.push(log),
             (true, None) => {
                 self.begin_ready(log);
                 self.settle_on(log);
@@ -366,10 +364,9 @@ impl Shard {
     fn settle_on(&mut self, log: LogId) {
         let upto = self.settler.upto;
         let Some(partition) = self.logs.get_mut(&log) else { return };
-        let next = partition.placement.as_ref().and_then(|placement| placement.next.as_ref());
         let more = partition.unsettled_bytes() >= self.place.sizes.run_bytes
             || partition.is_unsettled(upto)
-            || next.is_some_and(|next| next.file.is_some());
+            || partition.may_begin_next();
         partition.settling = more;
         if more {
             self.settler.queue(log);
