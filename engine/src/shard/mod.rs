@@ -414,6 +414,7 @@ impl Shard {
                             self.events.push_back(ShardEvent::Truncated { ticket: truncation.ticket });
                         }
                         self.remove_files_of(&partition, sequence);
+                        self.settler.unpark(log);
                     }
                 }
                 None => {}
@@ -589,7 +590,11 @@ impl Shard {
 
     /// Whether everything appended is durable and the journal says so itself: the time to stop.
     pub fn is_quiet(&self) -> bool {
-        self.failed.is_some() || (self.journal.is_idle() && !self.journal.needs_seal())
+        let truncating = |log: &LogId| self.logs.get(log).is_some_and(|log| log.truncation.is_some());
+        self.failed.is_some()
+            || (self.journal.is_idle()
+                && !self.journal.needs_seal()
+                && !self.settler.waiting().any(truncating))
     }
 
     /// Lets the seal go out now rather than after the quiet time: for a clean shutdown.

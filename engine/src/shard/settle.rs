@@ -68,6 +68,11 @@ impl Settler {
         self.in_flight.contains(&log)
     }
 
+    /// Logs that wait to be settled.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &LogId> {
+        self.queue.iter().chain(&self.parked)
+    }
+
     /// What the log waited for is done.
     pub(super) fn unpark(&mut self, log: LogId) {
         if let Some(index) = self.parked.iter().position(|parked| *parked == log) {

@@ -16,7 +16,8 @@ use crate::types::{LogId, Offset};
 
 impl Recovery<'_> {
     pub(super) fn settle_all(&mut self) -> Result<(), OpenError> {
-        for path in self.unfinished.drain(..).filter(|path| !self.dirty.contains(path)) {
+        let needed = |path: &PathBuf| self.dirty.contains(path) || self.adopted.contains(path);
+        for path in self.unfinished.drain(..).filter(|path| !needed(path)) {
             if planted(Bug::UnfinishedSegmentKept) {
                 continue;
             }
