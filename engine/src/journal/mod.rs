@@ -279,6 +279,11 @@ impl Journal {
         self.take_gathered();
     }
 
+    /// The sequence that the next frame to be written has.
+    pub fn next_sequence(&self) -> u64 {
+        self.position.next_sequence
+    }
+
     /// The sequence that the frame being gathered will have.
     pub fn gathering_sequence(&self) -> u64 {
         self.position.next_sequence + self.waiting.len() as u64

@@ -28,6 +28,8 @@ pub struct Placement {
     pub next: Option<Next>,
     /// A run is on its way, so that no other may be written into its segment.
     pub in_flight: bool,
+    /// The frame that tells of the last run which was settled into that segment; no run may be placed behind it earlier.
+    pub told_in: u64,
     /// The frame being gathered when a batch of the log went into a frame itself.
     pub in_frame: u64,
     /// Files that no checkpoint refers to any more, to be used again.

@@ -487,9 +487,10 @@ impl Shard {
             }
         }
         let Shard { journal, logs, place, .. } = self;
+        let sequence = journal.next_sequence();
         let ops = journal.next_writes(|section, now| {
             let partition = logs.get_mut(&section.log)?;
-            let target = place::target(partition, section, &place.sizes)?;
+            let target = place::target(partition, section, sequence, &place.sizes)?;
             if let Some(placement) = partition.placement.as_mut().filter(|_| now) {
                 placement.in_flight = true;
             }

@@ -41,12 +41,20 @@ enum Step {
     Sync(Descriptor),
 }
 
-/// Where the section may go: behind all of its log that is durable, if that is in the segment or fits in the same run.
-pub(super) fn target(partition: &Partition, section: &Section, sizes: &Sizes) -> Option<Target> {
+/// Where the section of frame `sequence` may go: behind all of its log that is durable, if that is in the segment or fits in the same run.
+pub(super) fn target(
+    partition: &Partition,
+    section: &Section,
+    sequence: u64,
+    sizes: &Sizes,
+) -> Option<Target> {
     let placement = partition.placement.as_ref()?;
     let into = placement.into?;
     let active = partition.segments.active().filter(|active| active.name == into.name && !active.is_cut())?;
-    let free = !partition.settling && !placement.in_flight && partition.truncation.is_none();
+    let free = !partition.settling
+        && !placement.in_flight
+        && placement.told_in <= sequence
+        && partition.truncation.is_none();
     let offsets = section.offsets();
     let fits = partition.deleted_in.is_none()
         && partition.marks().durable == offsets.start

@@ -316,8 +316,11 @@ impl Shard {
                 match (placed, &mut partition.placement) {
                     // The journal says that it is truncated, and may not say behind it what was there before.
                     (Some(_), Some(placement)) if partition.truncation.is_some() => placement.into = None,
-                    (Some(run), _) => self.journal.push_placed(job.log, base..end, &run),
-                    (None, _) => {}
+                    (Some(run), Some(placement)) => {
+                        self.journal.push_placed(job.log, base..end, &run);
+                        placement.told_in = self.journal.gathering_sequence();
+                    }
+                    _ => {}
                 }
                 if end > partition.marks().settled {
                     partition.settled(end);
