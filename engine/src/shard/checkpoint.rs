@@ -135,7 +135,9 @@ impl Shard {
                 // What is owed needs a new checkpoint, but not one that contains more frames.
                 let owes = !(self.checkpointer.owed.is_empty() && self.checkpointer.let_go.is_empty());
                 let again = owes.then_some(self.checkpointer.upto);
-                let Some((sequence, chain)) = self.journal.files().full_upto().or(again) else { return };
+                let Some((sequence, chain)) = self.journal.files().full_upto().or(again) else {
+                    return self.room.found(Wanting::Checkpoint);
+                };
                 if sequence > self.checkpointer.durable {
                     return;
                 }
