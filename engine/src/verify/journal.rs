@@ -425,7 +425,7 @@ impl Walk<'_> {
             return;
         };
         let contained = end <= known.state.end || known.state.truncated_in >= sequence;
-        if contained || self.deleted.contains(&log) {
+        if contained {
             return;
         }
         let before = known.end;
@@ -433,6 +433,9 @@ impl Walk<'_> {
         if base > before {
             let what = "records are missing before the run here";
             self.report.damage_of(path, place, log, Some(before..base), what);
+        }
+        if self.deleted.contains(&log) {
+            return; // its files may be gone
         }
         let name = SegmentName { base: run.segment_base.get(), generation: run.segment_generation.get() };
         let segment = segment::path(self.directory, log, name);
