@@ -150,6 +150,11 @@ impl Shard {
                 if planted(Bug::JournalFileRecycledTooSoon) {
                     self.journal.files().release(sequence);
                 }
+                // A truncation that waits for a segment is in a frame that the checkpoint would contain.
+                let is_due = |partition: &Partition| partition.truncation.is_some_and(|found| found.durable);
+                if self.logs.values().any(is_due) {
+                    return;
+                }
                 let open = self.logs.values().any(|partition| partition.is_unsettled(sequence));
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
                 let checkpoint = self.checkpoint(sequence, chain);

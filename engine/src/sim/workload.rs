@@ -39,7 +39,7 @@ impl World {
     /// One step.
     pub(super) fn step(&mut self) -> Result<(), String> {
         self.compact();
-        if self.prng.percent(self.trims) {
+        if self.prng.percent(self.trims) || self.bulk.as_mut().is_some_and(|chance| chance.percent(30)) {
             self.trim();
         }
         match self.prng.below(100) {
@@ -62,13 +62,20 @@ impl World {
 
     fn some_log(&mut self) -> Option<LogId> {
         let logs: Vec<LogId> = self.model.logs.keys().copied().collect();
+        if let Some(chance) = &mut self.bulk
+            && chance.percent(80)
+        {
+            return logs.first().copied();
+        }
         (!logs.is_empty()).then(|| self.prng.one_of(&logs))
     }
 
     fn batch(&mut self) -> CheckedBatch {
         let timestamp_ms = self.prng.below(1000) as i64;
         let mut builder = BatchBuilder::new(timestamp_ms);
+        let much = self.bulk.as_mut().is_some_and(|chance| chance.percent(60));
         let length = match self.prng.below(10) {
+            _ if much => 1000 + self.prng.below(5000),
             0..=5 => self.prng.below(200),
             6..=8 => self.prng.below(2000),
             _ => self.prng.below(6000),

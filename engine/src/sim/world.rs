@@ -25,6 +25,9 @@ const TURNS_MAX: usize = 20_000;
 /// Worlds in which room runs short now and then, whatever else happens in them.
 const SHORT_OF_ROOM_PERCENT: u64 = 15;
 
+/// Of the worlds in which much of a log goes straight into segments, those where one log has much nearly always.
+const BULK_PERCENT: u64 = 50;
+
 /// Worlds in which records have keys and logs are compacted.
 const COMPACTED_PERCENT: u64 = 15;
 
@@ -92,6 +95,8 @@ pub struct World {
     /// Decides about keys and when logs are compacted, in the worlds where they are.
     pub(super) compactions: Option<Prng>,
     pub(super) compactions_begun: u64,
+    /// Decides about the log that has most of it, in the worlds where one does.
+    pub(super) bulk: Option<Prng>,
     config: OpenConfig,
     trace: Trace,
     summary: Summary,
@@ -110,7 +115,10 @@ impl World {
         let mut chance = Prng::new(seed.rotate_left(32));
         let compactions = chance.percent(COMPACTED_PERCENT).then_some(chance);
         // Few enough that files are closed and opened again all the time.
-        let section_bytes_min = Prng::new(seed.rotate_left(48)).one_of(&[1 << 10, 3 << 10, usize::MAX]);
+        // In some worlds one log has most of it and is trimmed all the time, so that segments are used again.
+        let mut chance = Prng::new(seed.rotate_left(48));
+        let section_bytes_min = chance.one_of(&[1 << 10, 3 << 10, usize::MAX]);
+        let bulk = (section_bytes_min < usize::MAX && chance.percent(BULK_PERCENT)).then_some(chance);
         let open_segments_max = Prng::new(seed.rotate_left(16)).one_of(&[0, 1, 2, 64]);
         let free_bytes_min = shortages.as_mut().map_or(0, |prng| prng.one_of(&[0, 1]));
         let config = OpenConfig {
@@ -156,6 +164,7 @@ impl World {
             shortages,
             compactions,
             compactions_begun: 0,
+            bulk,
             config,
             trace: Trace::new(),
             summary: Summary::default(),

@@ -283,6 +283,9 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
 impl Recovery<'_> {
     fn checkpoints(&mut self, incarnation: u32, shards: u16) -> Result<Vec<Checkpoint>, OpenError> {
         let mut checkpoints = Vec::new();
+        // What they say is acted upon. A name that was given just before the end may be seen without being durable, and
+        // what the checkpoint before it needs must not be gone when that comes back.
+        self.config.disk.sync_directory(&self.config.directory.join("state"))?;
         for shard in 0..shards {
             let path = self.config.directory.join("state").join(file_name(incarnation, shard));
             let file = self.config.disk.open(&path, Open::Read)?;

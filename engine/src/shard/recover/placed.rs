@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use bytes::Bytes;
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U32;
 
@@ -15,7 +16,7 @@ use crate::error::{Damage, OpenError};
 use crate::format::batch;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::{Entry, FrameHeader, Kind, PlacedRun};
-use crate::format::run::{RunHeader, RunPlace, SEGMENT_HEADER_BYTES};
+use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES};
 use crate::io::{Open, disk};
 use crate::journal::recover::{From, Replay, scan};
 use crate::planted::{Bug, planted};
@@ -96,7 +97,11 @@ impl Recovery<'_> {
                 // A write that was cut off by the end of the process may be seen without being durable.
                 disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
             }
-            if self.read_run(entry, run)?.is_err() {
+            // Behind its batches it may be torn as well, and then what lies there is of the file's last use.
+            let whole = |(run, body): (Bytes, Bytes)| {
+                run.get(RUN_HEADER_BYTES + body.len()..).is_some_and(|padding| padding.iter().all(|byte| *byte == 0))
+            };
+            if !self.read_run(entry, run)?.is_ok_and(whole) {
                 let upto = header.sequence.get() - 1;
                 self.deleted.retain(|_, deleted_in| *deleted_in <= upto);
                 return Ok(Some(upto));
@@ -105,8 +110,12 @@ impl Recovery<'_> {
         Ok(None)
     }
 
-    /// The batches of the run that an entry means, or what is wrong.
-    fn read_run(&self, entry: &Entry, run: &PlacedRun) -> Result<Result<bytes::Bytes, String>, OpenError> {
+    /// The run that an entry means, and its batches; or what is wrong.
+    fn read_run(
+        &self,
+        entry: &Entry,
+        run: &PlacedRun,
+    ) -> Result<Result<(Bytes, Bytes), String>, OpenError> {
         let path = segment::path(&self.config.directory, entry.log, name_of(run));
         if !self.config.disk.exists(&path) {
             return Ok(Err("the segment file is gone".to_string()));
@@ -118,7 +127,8 @@ impl Recovery<'_> {
         if !is_it {
             return Ok(Err("the run is not the one that the journal means".to_string()));
         }
-        Ok(segment::check(bytes, entry.log, &place))
+        let body = segment::check(bytes.clone(), entry.log, &place);
+        Ok(body.map(|body| (bytes, body)))
     }
 
     /// What is below may be settled before the next placed entry of the log is replayed.
@@ -179,7 +189,7 @@ impl Recovery<'_> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let place = place_of(entry, &run);
         match found {
-            Ok(body) => {
+            Ok((_, body)) => {
                 for (header, _) in batch::split(body) {
                     self.report.replayed_batches += u64::from(partition.adopt(&header));
                 }
