@@ -446,10 +446,13 @@ impl Shard {
         for Segment { name, position, .. } in gone {
             self.reader.forget_segment(log, *name);
             self.settler.forget(log, *name);
-            if may_have_placed && !planted(Bug::PlacedSegmentRemovedTooSoon) {
+            if may_have_placed {
                 // The journal may mean runs in it that the last checkpoint does not know.
                 let file = Reused { name: *name, file_bytes: if replaced { 0 } else { *position } };
-                self.checkpointer.remove_after_next(log, file);
+                match planted(Bug::PlacedSegmentRemovedTooSoon) {
+                    true => self.owed(vec![(log, file)]),
+                    false => self.checkpointer.remove_after_next(log, file),
+                }
             } else {
                 let path = crate::segment::path(&self.place.directory, log, *name);
                 self.checkpointer.remove_after(sequence, path);

@@ -313,9 +313,10 @@ impl Shard {
             (Step::Write { place, end_position, placed }, _) => {
                 partition.segments.push(place, end_position);
                 let (base, end) = (place.base_offset.get(), place.end_offset.get());
+                // The journal says so already, and may not say behind it what was there before.
+                let is_ending = partition.truncation.is_some() || partition.deleted_in.is_some();
                 match (placed, &mut partition.placement) {
-                    // The journal says that it is truncated, and may not say behind it what was there before.
-                    (Some(_), Some(placement)) if partition.truncation.is_some() => placement.into = None,
+                    (Some(_), Some(placement)) if is_ending => placement.into = None,
                     (Some(run), Some(placement)) => {
                         self.journal.push_placed(job.log, base..end, &run);
                         placement.told_in = self.journal.gathering_sequence();

@@ -134,7 +134,10 @@ impl World {
                 chunk_bytes: 32 << 10,
                 frame_body_bytes: 8 << 10,
                 run_bytes: prng.one_of(&[4 << 10, 8 << 10, 16 << 10]),
-                segment_bytes: prng.one_of(&[12 << 10, 24 << 10, 64 << 10]),
+                segment_bytes: match (prng.one_of(&[12 << 10, 24 << 10, 64 << 10]), &bulk) {
+                    (_, Some(_)) => 12 << 10,
+                    (segment_bytes, None) => segment_bytes,
+                },
                 section_bytes_min,
                 run_cache_bytes: 8 << 10,
                 open_segments_max,
@@ -328,7 +331,7 @@ impl World {
 
     fn live(&mut self) -> Result<(), String> {
         self.plan_for_life();
-        let steps = self.prng.between(10..120);
+        let steps = self.prng.between(10..120) * if self.bulk.is_some() { 2 } else { 1 };
         for _ in 0..steps {
             self.step()?;
             self.turn()?;
