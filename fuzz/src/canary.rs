@@ -17,7 +17,7 @@ mod planted {
     use crate::simulation;
 
     /// Seeds within which each must be found.
-    const SEEDS_MAX: u64 = 200;
+    const SEEDS_MAX: u64 = 1000;
 
     /// Plants a bug in what this thread does.
     pub fn plant_here(bug: Option<Bug>) {

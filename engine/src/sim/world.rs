@@ -135,7 +135,7 @@ impl World {
                 frame_body_bytes: 8 << 10,
                 run_bytes: prng.one_of(&[4 << 10, 8 << 10, 16 << 10]),
                 segment_bytes: match (prng.one_of(&[12 << 10, 24 << 10, 64 << 10]), &bulk) {
-                    (_, Some(_)) => 12 << 10,
+                    (_, Some(_)) => 32 << 10,
                     (segment_bytes, None) => segment_bytes,
                 },
                 section_bytes_min,
