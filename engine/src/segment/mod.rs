@@ -122,6 +122,11 @@ impl Segments {
         }
     }
 
+    /// Takes back an active segment that got no run, whose file has not even a header.
+    pub fn take_unbegun(&mut self) -> Option<Segment> {
+        self.list.pop_if(|last| !last.sealed && last.position == 0)
+    }
+
     /// A run was written into the active segment, which is now `position` bytes long.
     pub fn push(&mut self, run: RunPlace, position: u64) {
         let Some(active) = self.active_mut() else { unreachable!("a run is written into an active segment") };

@@ -187,6 +187,14 @@ impl Shard {
         }
         let limit = partition.settle_limit();
         let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.place.sizes.run_bytes, limit);
+        if batches.is_empty()
+            && partition.may_begin_next()
+            && let Some(unbegun) = partition.segments.take_unbegun()
+        {
+            // All that it was opened for was trimmed meanwhile.
+            self.remove_segments(log, &[unbegun], self.journal.gathering_sequence());
+            return self.settler.queue.push_front(log);
+        }
         match (batches.is_empty(), partition.segments.active()) {
             (true, _) if partition.unsettled_bytes() == 0 && !partition.may_begin_next() => {
                 partition.settling = false;

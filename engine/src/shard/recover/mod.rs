@@ -41,7 +41,7 @@ use crate::limits::{BLOCK_BYTES, Sizes};
 use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment;
-use crate::types::LogId;
+use crate::types::{LogId, Offset};
 use holes::Loss;
 use identity::{superblock, write_superblock};
 use replay::Doubtful;
@@ -145,6 +145,8 @@ struct Recovery<'a> {
     /// Logs that the journals delete, and in which frame: nothing of them up to there is replayed, and their files may be
     /// gone.
     deleted: HashMap<LogId, u64>,
+    /// Where each log ended that a checkpoint knows: what is below, the journals need not tell.
+    contained: HashMap<LogId, Offset>,
     /// Segment files that hold runs which the journals mean.
     adopted: BTreeSet<PathBuf>,
     /// Files needed until the next incarnation counts: journal files of another size, and trimmed segments whose runs the
@@ -235,6 +237,7 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         thinned: Vec::new(),
         upcoming: HashMap::new(),
         deleted: HashMap::new(),
+        contained: HashMap::new(),
         adopted: BTreeSet::new(),
         outdated: Vec::new(),
         losses: Vec::new(),
@@ -328,6 +331,7 @@ impl Recovery<'_> {
             if partition.truncated_in <= sequence {
                 partition.truncated_in = 0; // the journal is read behind it
             }
+            self.contained.insert(state.id, state.end);
             self.logs.insert(state.id, partition);
         }
         Ok(())

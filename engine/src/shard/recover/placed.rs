@@ -167,7 +167,7 @@ impl Recovery<'_> {
         let known = partition.segments.list().iter().find(|segment| segment.name == name);
         let contained = match known {
             Some(segment) => segment.sealed || position < segment.position,
-            None => end <= partition.marks().settled,
+            None => self.contained.get(&log).is_some_and(|contained| end <= *contained),
         };
         // A truncation that the checkpoint contains came later: what it left of the run, the checkpoint knows.
         if contained || sequence <= partition.truncated_in {
