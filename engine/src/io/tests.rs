@@ -303,6 +303,23 @@ fn a_full_device_and_a_wrong_descriptor_are_faults() {
 }
 
 #[test]
+fn what_is_done_at_once_is_in_flight_until_it_is_handed_out() {
+    for choice in BOTH {
+        let mut bench = Bench::new(choice);
+        let root = directory("at-once", choice);
+        let file = bench.open(&root.join("data"), Open::ReadWrite);
+        let cut = bench.begin(Op::Truncate { file, length: BLOCK_BYTES as u64 });
+        let room = bench.begin(Op::FreeSpace { path: root.to_path_buf() });
+        assert_eq!(bench.driver.in_flight(), 2);
+        while bench.driver.in_flight() > 0 {
+            bench.turn(None);
+        }
+        assert!(matches!(bench.take(cut), Some(Ok(Done::Finished))));
+        assert!(matches!(bench.take(room), Some(Ok(Done::FreeSpace(_)))));
+    }
+}
+
+#[test]
 fn bytes_go_both_ways_over_a_connection() {
     for choice in BOTH {
         let mut bench = Bench::new(choice);
