@@ -283,19 +283,22 @@ fn a_full_device_and_a_wrong_descriptor_are_faults() {
         let mut bench = Bench::new(choice);
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let full = Descriptor::new(OwnedFd::from(full));
-        let write = |file: &Descriptor| Op::Write {
+        let write = |file: &Descriptor, durable: bool| Op::Write {
             file: file.clone(),
             position: 0,
             data: blocks(1, 1),
-            durable: false,
+            durable,
         };
-        assert_eq!(errno(bench.run(write(&full))), libc::ENOSPC);
+        // The device knows of no write that is durable at once.
+        assert_eq!(errno(bench.run(write(&full, false))), libc::ENOSPC);
 
         let root = directory("faults", choice);
         let path = root.join("data");
         drop(bench.open(&path, Open::Replace));
         let read_only = bench.open(&path, Open::Read);
-        assert_eq!(errno(bench.run(write(&read_only))), libc::EBADF);
+        for durable in [false, true] {
+            assert_eq!(errno(bench.run(write(&read_only, durable))), libc::EBADF);
+        }
         std::fs::write(&path, blocks(1, 2)).unwrap();
         let crooked = Op::Read { file: read_only, position: 1, buffer: buffer::aligned(1), length: 1 };
         assert_eq!(errno(bench.run(crooked)), libc::EINVAL);
@@ -330,7 +333,7 @@ fn bytes_go_both_ways_over_a_connection() {
         let mut peer = TcpStream::connect(address).unwrap();
         let Ok(Done::Accepted(ours, from)) = bench.end(waiting) else { panic!() };
         assert_eq!(from, peer.local_addr().unwrap());
-        let copy = TcpStream::from(ours.kernel().try_clone().unwrap());
+        let copy = TcpStream::from(OwnedFd::from(ours.kernel().try_clone().unwrap()));
         assert!(copy.nodelay().unwrap());
 
         let waiting = bench.begin(Op::Receive { socket: ours.clone(), buffer: with_room_for(b"kept ", 3) });
