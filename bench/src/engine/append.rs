@@ -21,9 +21,9 @@ const FRAME_BYTES: usize = 512;
 const MEMORY_BYTES: usize = 256 << 20;
 const LOG: LogId = LogId(2);
 /// A log with a retention is trimmed whenever it has grown by this part of what it keeps.
-const TRIM_PART: u64 = 64;
-/// Batches with which it is filled.
-const WARM_UP_BATCH_BYTES: usize = 1 << 20;
+const TRIM_PART: u64 = 128;
+/// Commits with which a log is filled.
+const FILL_BATCH_BYTES: usize = 1 << 20;
 
 /// One batch a commit, one commit at a time, each filling whole blocks as the raw write does.
 pub(super) fn append(
@@ -33,42 +33,69 @@ pub(super) fn append(
     interrupt: &Interrupt,
 ) -> Result<Pair, Failure> {
     let raw = raw_append(dir, commit_bytes, time, interrupt)?;
-    let batch = batch_filling(commit_bytes);
-    let mut driver = Driver::open(dir, MEMORY_BYTES)?;
-    driver.create(LOG);
-    let engine = timed(time, interrupt, || append_one(&mut driver, &batch).map(|()| commit_bytes as u64))?;
-    driver.settle(interrupt)?;
+    let engine = Log::open(dir, None)?.timed(commit_bytes, time, interrupt)?;
     Ok(Pair { engine, raw })
 }
 
-/// A log that is trimmed to its newest bytes all the time, and has been for a while.
-pub(super) struct Retained {
+/// A log of the engine, and what of it is kept.
+pub struct Log {
     driver: Driver,
-    keep_bytes: u64,
+    /// How many of its newest bytes stay, or all.
+    keep_bytes: Option<u64>,
     /// Appended since it was trimmed last.
     untrimmed_bytes: u64,
 }
 
-impl Retained {
-    /// Fills a log with twice what it keeps, so that its first segments have gone.
-    pub(super) fn warm_up(dir: &Path, keep_bytes: u64, interrupt: &Interrupt) -> Result<Retained, Failure> {
+impl Log {
+    /// An empty log in a directory of its own.
+    pub fn open(dir: &Path, keep_bytes: Option<u64>) -> Result<Log, Failure> {
         let mut driver = Driver::open(dir, MEMORY_BYTES)?;
         driver.create(LOG);
-        let mut retained = Retained { driver, keep_bytes, untrimmed_bytes: 0 };
-        let batch = batch_filling(WARM_UP_BATCH_BYTES);
-        for _ in 0..2 * keep_bytes / WARM_UP_BATCH_BYTES as u64 {
+        Ok(Log { driver, keep_bytes, untrimmed_bytes: 0 })
+    }
+
+    /// A log that is trimmed to its newest bytes all the time, and has been for a while: it was given twice what it keeps,
+    /// so that its first segments have gone.
+    pub fn retained(dir: &Path, keep_bytes: u64, interrupt: &Interrupt) -> Result<Log, Failure> {
+        let mut log = Log::open(dir, Some(keep_bytes))?;
+        log.fill(2 * keep_bytes, interrupt)?;
+        Ok(log)
+    }
+
+    fn fill(&mut self, bytes: u64, interrupt: &Interrupt) -> Result<(), Failure> {
+        let batch = batch_filling(FILL_BATCH_BYTES);
+        for _ in 0..bytes / FILL_BATCH_BYTES as u64 {
             interrupt.check()?;
-            retained.append(&batch)?;
+            self.append(&batch)?;
         }
-        Ok(retained)
+        Ok(())
+    }
+
+    /// One commit after the other for `time`, each of whole blocks.
+    pub fn timed(
+        &mut self,
+        commit_bytes: usize,
+        time: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Side, Failure> {
+        let batch = batch_filling(commit_bytes);
+        let side = timed(time, interrupt, || self.append(&batch).map(|()| commit_bytes as u64))?;
+        self.driver.settle(interrupt)?;
+        Ok(side)
     }
 
     fn append(&mut self, batch: &CheckedBatch) -> Result<(), Failure> {
-        append_one(&mut self.driver, batch)?;
+        let wanted = self.driver.appended() + 1;
+        self.driver.append(LOG, batch)?;
+        while self.driver.appended() < wanted {
+            self.driver.turn()?;
+        }
         self.untrimmed_bytes += batch.bytes().len() as u64;
-        if self.untrimmed_bytes >= self.keep_bytes / TRIM_PART {
+        if let Some(keep_bytes) = self.keep_bytes
+            && self.untrimmed_bytes >= keep_bytes / TRIM_PART
+        {
             self.untrimmed_bytes = 0;
-            let keep = Keep { since_ms: None, bytes_max: Some(self.keep_bytes) };
+            let keep = Keep { since_ms: None, bytes_max: Some(keep_bytes) };
             self.driver.shard().trim_to_fit(LOG, keep);
         }
         Ok(())
@@ -83,32 +110,27 @@ impl Retained {
         interrupt: &Interrupt,
     ) -> Result<Pair, Failure> {
         let raw = raw_append(dir, commit_bytes, time, interrupt)?;
-        let batch = batch_filling(commit_bytes);
-        let engine = timed(time, interrupt, || self.append(&batch).map(|()| commit_bytes as u64))?;
-        self.driver.settle(interrupt)?;
+        let engine = self.timed(commit_bytes, time, interrupt)?;
         let records_bytes = self.driver.shard().retained_by(LOG).records_bytes;
-        // Whole runs stay or go, and what came since the last trim is there too.
-        if records_bytes > self.keep_bytes * 5 / 4 + (4 << 20) {
-            let reason = format!("a log that keeps {} bytes holds {records_bytes}", self.keep_bytes);
-            return Err(Failure::Broker(reason));
+        match self.keep_bytes {
+            Some(keep_bytes) if records_bytes > held_bytes_max(keep_bytes) => {
+                let reason = format!("a log that keeps {keep_bytes} bytes holds {records_bytes}");
+                Err(Failure::Broker(reason))
+            }
+            _ => Ok(Pair { engine, raw }),
         }
-        Ok(Pair { engine, raw })
     }
+}
+
+/// Whole runs stay or go, and what came since the last trim is there too.
+fn held_bytes_max(keep_bytes: u64) -> u64 {
+    keep_bytes * 5 / 4 + (4 << 20)
 }
 
 /// A batch whose frame has so many bytes.
-pub fn batch_filling(commit_bytes: usize) -> CheckedBatch {
+fn batch_filling(commit_bytes: usize) -> CheckedBatch {
     assert!(commit_bytes.is_multiple_of(BLOCK_BYTES));
     batch_of(commit_bytes - FRAME_BYTES)
-}
-
-fn append_one(driver: &mut Driver, batch: &CheckedBatch) -> Result<(), Failure> {
-    let wanted = driver.appended() + 1;
-    driver.append(LOG, batch)?;
-    while driver.appended() < wanted {
-        driver.turn()?;
-    }
-    Ok(())
 }
 
 /// Small batches to many logs: the device sees one write for each turn, however many logs it is for.
@@ -130,4 +152,26 @@ pub(super) fn spread(dir: &Path, logs: u64, time: Duration, interrupt: &Interrup
     })?;
     driver.settle(interrupt)?;
     Ok(Pair { engine, raw })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trimmed_log_keeps_its_newest_bytes_and_a_growing_one_all() {
+        let interrupt = Interrupt::listen().unwrap();
+        let kept_bytes = 32 << 20;
+        for keep_bytes in [Some(kept_bytes), None] {
+            let mut log = Log::open(&std::env::temp_dir(), keep_bytes).unwrap();
+            log.fill(2 * kept_bytes, &interrupt).unwrap();
+            let records_bytes = log.driver.shard().retained_by(LOG).records_bytes;
+            let oldest = log.driver.read(LOG, 0, 1 << 20);
+            match keep_bytes {
+                Some(_) => assert!(oldest.is_err() && records_bytes <= held_bytes_max(kept_bytes)),
+                None => assert!(oldest.is_ok() && records_bytes > 3 * kept_bytes / 2),
+            }
+            assert!(log.driver.read(LOG, log.driver.appended() - 1, 1 << 20).is_ok());
+        }
+    }
 }

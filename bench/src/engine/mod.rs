@@ -25,7 +25,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::output;
-use append::Retained;
+use append::Log;
 use pair::Round;
 
 /// Logs of `many-partitions`.
@@ -87,7 +87,7 @@ fn lines<'a>(
                 let round = move || {
                     let log = match &mut log {
                         Some(log) => log,
-                        none => none.insert(Retained::warm_up(dir, retained_bytes, interrupt)?),
+                        none => none.insert(Log::retained(dir, retained_bytes, interrupt)?),
                     };
                     log.round(dir, kib << 10, time, interrupt)
                 };

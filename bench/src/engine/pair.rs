@@ -24,8 +24,8 @@ pub(super) struct Pair {
 }
 
 /// What one side did in a round.
-pub(super) struct Side {
-    pub(super) bytes_per_second: f64,
+pub struct Side {
+    pub bytes_per_second: f64,
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
 }

@@ -27,6 +27,8 @@ type Callback<T> = Box<dyn FnOnce(Answer<T>) + Send>;
 
 enum State<T> {
     Waiting(Option<Waker>),
+    /// A thread sleeps until it is told. Nobody else is told anything: that is a call of the kernel each time.
+    Asleep,
     Callback(Callback<T>),
     Done(Answer<T>),
     Taken,
@@ -57,7 +59,7 @@ impl<T> Ack<T> {
         loop {
             match std::mem::replace(&mut *state, State::Taken) {
                 State::Done(answer) => return answer,
-                other => *state = other,
+                _ => *state = State::Asleep,
             }
             state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -65,8 +67,9 @@ impl<T> Ack<T> {
 
     /// Like [`Ack::wait`], but for so long at most, or less; then the ack again.
     pub(super) fn wait_for(self, limit: Duration) -> Result<Answer<T>, Ack<T>> {
-        let state = self.0.state();
+        let mut state = self.0.state();
         if !matches!(*state, State::Done(_)) {
+            *state = State::Asleep;
             drop(self.0.done.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner));
         } else {
             drop(state);
@@ -167,11 +170,15 @@ fn finish<T>(slot: &Slot<T>, answer: Answer<T>) {
         State::Waiting(waker) => {
             *state = State::Done(answer);
             drop(state);
-            if !weakened(Weakness::AnswerBeforeNotice) {
-                slot.done.notify_one();
-            }
             if let Some(waker) = waker {
                 waker.wake();
+            }
+        }
+        State::Asleep => {
+            *state = State::Done(answer);
+            drop(state);
+            if !weakened(Weakness::AnswerBeforeNotice) {
+                slot.done.notify_one();
             }
         }
         State::Done(_) | State::Taken => unreachable!("an answer is given once"),

@@ -24,6 +24,8 @@ struct State<W> {
     worker: Option<W>,
     /// Callers that do a write of the worker: at most one, as the journal has one write at a time.
     leading: bool,
+    /// The thread sleeps until no caller writes.
+    ending: bool,
 }
 
 /// A worker and its turns.
@@ -40,7 +42,10 @@ pub(super) struct Turn<'a, W> {
 
 impl<W> Turns<W> {
     pub(super) fn new(worker: W) -> Turns<W> {
-        Turns { state: Mutex::new(State { worker: Some(worker), leading: false }), led: Condvar::new() }
+        Turns {
+            state: Mutex::new(State { worker: Some(worker), leading: false, ending: false }),
+            led: Condvar::new(),
+        }
     }
 
     /// Waits for whoever has it; nobody keeps it for long.
@@ -69,6 +74,7 @@ impl<W> Turns<W> {
     pub(super) fn end(&self) -> Option<W> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.leading && !weakened(Weakness::EndBehindLeader) {
+            state.ending = true;
             state = self.led.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.worker.take()
@@ -90,7 +96,7 @@ impl<W> Turn<'_, W> {
     /// What was begun is done.
     pub(super) fn led(&mut self) {
         self.state.leading = false;
-        if !weakened(Weakness::LeaderTells) {
+        if self.state.ending && !weakened(Weakness::LeaderTells) {
             self.turns.led.notify_all();
         }
     }

@@ -139,6 +139,8 @@ impl std::fmt::Display for BatchError {
     }
 }
 
+impl std::error::Error for BatchError {}
+
 /// One whole batch whose shape and checksum were verified. Holding one is the proof.
 #[derive(Clone, Debug)]
 pub struct CheckedBatch(Bytes);

@@ -8,7 +8,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -243,9 +243,8 @@ impl Disk {
                 written.map(|()| Done::Written).map_err(|error| errno(fault("write", nameless)(error)))
             }
             Op::Write { file, position, data, durable } => {
-                let written = write(nameless, &file, position, &data);
-                let synced = written.and_then(|()| if durable { sync(nameless, &file) } else { Ok(()) });
-                synced.map(|()| Done::Written).map_err(errno)
+                let write = if durable { write_durable } else { write };
+                write(nameless, &file, position, &data).map(|()| Done::Written).map_err(errno)
             }
             Op::Sync { file } => sync(nameless, &file).map(|()| Done::Synced).map_err(errno),
             Op::Truncate { file, length } => {
@@ -276,17 +275,13 @@ impl Disk {
     }
 }
 
-fn as_file(descriptor: &Descriptor) -> std::io::Result<File> {
-    Ok(File::from(descriptor.kernel().try_clone()?))
-}
-
 /// Length of an open file in bytes.
 pub fn length(path: &Path, file: &Descriptor) -> Result<u64, IoFault> {
     #[cfg(feature = "sim")]
     if let Descriptor::Simulated(file) = file {
         return file.length().map_err(fault("look at", path));
     }
-    let metadata = as_file(file).and_then(|file| file.metadata()).map_err(fault("look at", path))?;
+    let metadata = file.kernel().metadata().map_err(fault("look at", path))?;
     Ok(metadata.len())
 }
 
@@ -308,9 +303,8 @@ fn read_into(
     }
     bytes.resize(length, 0);
     let mut filled = 0;
-    let file = as_file(file).map_err(fault("read", path))?;
     while filled < length {
-        match file.read_at(&mut bytes[filled..], position + filled as u64) {
+        match file.kernel().read_at(&mut bytes[filled..], position + filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -330,8 +324,33 @@ pub fn write(path: &Path, file: &Descriptor, position: u64, data: &[u8]) -> Resu
     if let Descriptor::Simulated(file) = file {
         return file.write(position, data).map_err(fault_at("write", path, position));
     }
-    let write = |file: File| file.write_all_at(data, position);
-    as_file(file).and_then(write).map_err(fault_at("write", path, position))
+    file.kernel().write_all_at(data, position).map_err(fault_at("write", path, position))
+}
+
+/// The same, and waits until it is on the device; one call where a write and a sync would be two. Not for simulated files.
+fn write_durable(path: &Path, file: &Descriptor, position: u64, data: &[u8]) -> Result<(), IoFault> {
+    let mut written = 0;
+    while written < data.len() {
+        let rest = &data[written..];
+        let piece = libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() };
+        let at = position + written as u64;
+        // SAFETY: the kernel reads the piece and what it points to, which live across the call, and writes to neither.
+        let count = unsafe {
+            libc::pwritev2(file.as_raw_fd(), &raw const piece, 1, at as libc::off_t, libc::RWF_DSYNC)
+        };
+        let error = match count {
+            1.. => {
+                written += count as usize;
+                continue;
+            }
+            0 => Error::from(ErrorKind::WriteZero),
+            _ => Error::last_os_error(),
+        };
+        if error.kind() != ErrorKind::Interrupted {
+            return Err(fault_at("write", path, at)(error));
+        }
+    }
+    Ok(())
 }
 
 /// Makes what was written to `file` durable.
@@ -340,7 +359,7 @@ pub fn sync(path: &Path, file: &Descriptor) -> Result<(), IoFault> {
     if let Descriptor::Simulated(file) = file {
         return file.sync().map_err(fault("sync", path));
     }
-    as_file(file).and_then(|file| file.sync_data()).map_err(fault("sync", path))
+    file.kernel().sync_data().map_err(fault("sync", path))
 }
 
 /// Fills a file with `length` zeros, so that later writes find their blocks in place, and syncs it.
@@ -364,5 +383,5 @@ pub fn truncate(path: &Path, file: &Descriptor, length: u64) -> Result<(), IoFau
     if let Descriptor::Simulated(file) = file {
         return file.truncate(length).map_err(fault("truncate", path));
     }
-    as_file(file).and_then(|file| file.set_len(length)).map_err(fault("truncate", path))
+    file.kernel().set_len(length).map_err(fault("truncate", path))
 }

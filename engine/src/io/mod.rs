@@ -9,6 +9,7 @@
 //! * [`buffer`] makes memory that direct I/O accepts.
 //! * [`mailbox`] carries values from one core to another.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -49,8 +50,8 @@ pub struct Token {
 /// An open file or socket. It is closed when the last operation and the last owner let go of it.
 #[derive(Clone, Debug)]
 pub enum Descriptor {
-    /// A descriptor of this process.
-    Kernel(Arc<OwnedFd>),
+    /// A descriptor of this process. Sockets are in it, too: it only lends itself to calls of the standard library.
+    Kernel(Arc<File>),
     /// A file on a [`disk::Disk::Simulated`].
     #[cfg(feature = "sim")]
     Simulated(simulated::SimulatedFile),
@@ -59,10 +60,10 @@ pub enum Descriptor {
 impl Descriptor {
     /// Takes over an open descriptor.
     pub fn new(descriptor: OwnedFd) -> Descriptor {
-        Descriptor::Kernel(Arc::new(descriptor))
+        Descriptor::Kernel(Arc::new(File::from(descriptor)))
     }
 
-    fn kernel(&self) -> &Arc<OwnedFd> {
+    fn kernel(&self) -> &Arc<File> {
         match self {
             Descriptor::Kernel(descriptor) => descriptor,
             #[cfg(feature = "sim")]

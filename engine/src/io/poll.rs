@@ -18,6 +18,7 @@
 //! then come back as another socket; so an entry also remembers whose it is, without keeping it open.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub struct Poll {
 
 /// A registered socket and the operations that wait for it, oldest first. The operations keep it open.
 struct Socket {
-    owner: Weak<OwnedFd>,
+    owner: Weak<File>,
     inbound: VecDeque<(Token, Op)>,
     outbound: VecDeque<(Token, Op)>,
 }

@@ -60,7 +60,8 @@ pub struct Ring {
     ring: IoUring,
     slots: Vec<Slot>,
     free: Vec<usize>,
-    in_flight: usize,
+    /// Slots in use.
+    in_kernel: usize,
     /// Completions of what is done at once.
     ready: Vec<Completion>,
 }
@@ -90,7 +91,7 @@ impl Ring {
             .build(ENTRIES)?;
         // Best effort: with fewer, which is four a processor, a checkpoint of many files takes longer. 0: as it is.
         let _ = ring.submitter().register_iowq_max_workers(&mut [FILE_WORKERS_MAX, 0]);
-        Ok(Ring { ring, slots: Vec::new(), free: Vec::new(), in_flight: 0, ready: Vec::new() })
+        Ok(Ring { ring, slots: Vec::new(), free: Vec::new(), in_kernel: 0, ready: Vec::new() })
     }
 
     /// The descriptor by which other rings wake this one.
@@ -125,7 +126,7 @@ impl Ring {
 
     /// Operations whose completions are still to come.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_kernel + self.ready.len()
     }
 
     /// Queues every operation of `wanted`. They reach the kernel at the next [`Ring::wait`] at the latest.
@@ -141,7 +142,7 @@ impl Ring {
             });
             let (slot, entry) = prepare(token, op);
             self.slots[index] = slot;
-            self.in_flight += 1;
+            self.in_kernel += 1;
             self.push(entry.user_data(index as u64))?;
         }
         Ok(())
@@ -185,7 +186,7 @@ impl Ring {
             let slot = std::mem::replace(&mut self.slots[index], Slot::Free);
             match finish(slot, result) {
                 Finished::Done(completion) => {
-                    self.in_flight -= 1;
+                    self.in_kernel -= 1;
                     self.free.push(index);
                     done.push(completion);
                 }
@@ -224,9 +225,9 @@ impl Drop for Ring {
         // It fails if there was nothing to cancel or a write went on; either way only completions are left.
         let _ = submitter.register_sync_cancel(Some(types::Timespec::from(DROP_LIMIT)), everything);
         let mut done = Vec::new();
-        while self.in_flight > 0 && !stuck {
-            let before = self.in_flight;
-            stuck = self.wait(Some(DROP_LIMIT), &mut done).is_err() || self.in_flight == before;
+        while self.in_flight() > 0 && !stuck {
+            let before = self.in_flight();
+            stuck = self.wait(Some(DROP_LIMIT), &mut done).is_err() || self.in_flight() == before;
             done.clear();
         }
         for slot in self.slots.drain(..) {

@@ -283,22 +283,42 @@ fn a_full_device_and_a_wrong_descriptor_are_faults() {
         let mut bench = Bench::new(choice);
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let full = Descriptor::new(OwnedFd::from(full));
-        let write = |file: &Descriptor| Op::Write {
+        let write = |file: &Descriptor, durable: bool| Op::Write {
             file: file.clone(),
             position: 0,
             data: blocks(1, 1),
-            durable: false,
+            durable,
         };
-        assert_eq!(errno(bench.run(write(&full))), libc::ENOSPC);
+        // The device knows of no write that is durable at once.
+        assert_eq!(errno(bench.run(write(&full, false))), libc::ENOSPC);
 
         let root = directory("faults", choice);
         let path = root.join("data");
         drop(bench.open(&path, Open::Replace));
         let read_only = bench.open(&path, Open::Read);
-        assert_eq!(errno(bench.run(write(&read_only))), libc::EBADF);
+        for durable in [false, true] {
+            assert_eq!(errno(bench.run(write(&read_only, durable))), libc::EBADF);
+        }
         std::fs::write(&path, blocks(1, 2)).unwrap();
         let crooked = Op::Read { file: read_only, position: 1, buffer: buffer::aligned(1), length: 1 };
         assert_eq!(errno(bench.run(crooked)), libc::EINVAL);
+    }
+}
+
+#[test]
+fn what_is_done_at_once_is_in_flight_until_it_is_handed_out() {
+    for choice in BOTH {
+        let mut bench = Bench::new(choice);
+        let root = directory("at-once", choice);
+        let file = bench.open(&root.join("data"), Open::ReadWrite);
+        let cut = bench.begin(Op::Truncate { file, length: BLOCK_BYTES as u64 });
+        let room = bench.begin(Op::FreeSpace { path: root.to_path_buf() });
+        assert_eq!(bench.driver.in_flight(), 2);
+        while bench.driver.in_flight() > 0 {
+            bench.turn(None);
+        }
+        assert!(matches!(bench.take(cut), Some(Ok(Done::Finished))));
+        assert!(matches!(bench.take(room), Some(Ok(Done::FreeSpace(_)))));
     }
 }
 
@@ -313,7 +333,7 @@ fn bytes_go_both_ways_over_a_connection() {
         let mut peer = TcpStream::connect(address).unwrap();
         let Ok(Done::Accepted(ours, from)) = bench.end(waiting) else { panic!() };
         assert_eq!(from, peer.local_addr().unwrap());
-        let copy = TcpStream::from(ours.kernel().try_clone().unwrap());
+        let copy = TcpStream::from(OwnedFd::from(ours.kernel().try_clone().unwrap()));
         assert!(copy.nodelay().unwrap());
 
         let waiting = bench.begin(Op::Receive { socket: ours.clone(), buffer: with_room_for(b"kept ", 3) });

@@ -229,7 +229,7 @@ impl Shard {
     pub(super) fn checkpoint_step(&mut self, result: Result<Done, Fault>) {
         let done = match (result, &self.checkpointer.phase) {
             (Ok(done), _) => done,
-            // The directory of a log that was deleted meanwhile needs no sync.
+            // What was removed meanwhile, a directory or a file that had been closed, needs no sync.
             (Err(Fault { errno: libc::ENOENT }), Phase::Syncing { .. }) => Done::Finished,
             (Err(_), Phase::Syncing { .. }) if planted(Bug::RetryFailedSync) => Done::Finished,
             // The checkpoint before still counts. This one is begun again when there is room.

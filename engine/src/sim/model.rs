@@ -4,7 +4,8 @@
 //! contradiction, in words. Never: looks into the engine.
 //!
 //! A shard's changes take effect in order and whole or not at all. So what recovery finds must be the state after
-//! some beginning of the list: at least as long as what was acknowledged (`safe`), no longer than the list.
+//! some beginning of the list: at least as long as what was acknowledged (`safe`), no longer than the list. Where a
+//! log was truncated and grew again, several have the same watermarks; what is served tells which it is.
 
 use std::collections::BTreeMap;
 
@@ -137,12 +138,39 @@ impl Log {
         self.producers.retain(|_, producer| !producer.last.is_empty());
     }
 
-    /// Whether recovery has left the log so.
-    fn is(&self, marks: Option<Watermarks>) -> bool {
-        marks.is_some_and(|marks| {
-            marks.start == self.start && marks.durable == self.end && marks.end == self.end
-        })
+    fn has(&self, marks: Watermarks) -> bool {
+        marks.start == self.start && marks.durable == self.end && marks.end == self.end
     }
+
+    /// Checks batches that were read at `from`; returns the offset behind them.
+    fn check_read(&self, from: Offset, batches: &[Bytes], compacted: Option<bool>) -> Result<Offset, String> {
+        if let Some(deletions_go) = compacted {
+            return check_compacted(self, from, batches, deletions_go);
+        }
+        let mut next = from;
+        for (index, (header, bytes)) in batches.iter().cloned().flat_map(batch::split).enumerate() {
+            let base = header.base_offset.get() as Offset;
+            let expected = self.batches.range(..=next).next_back().map(|(_, appended)| appended);
+            let expected = expected.filter(|appended| next < appended.end);
+            let Some(expected) = expected else {
+                return Err(format!("a batch is served at {base} where nothing was appended ({next})"));
+            };
+            if expected.base != base || (index > 0 && base != next) {
+                return Err(format!("the batch at {base} is served when asked for {next}"));
+            }
+            same(&header, &bytes, expected).map_err(|what| format!("{base}: {what}"))?;
+            next = expected.end;
+        }
+        Ok(next)
+    }
+}
+
+/// What recovery left of one log, as its owner sees it.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub marks: Watermarks,
+    /// Where it was read, and what came.
+    pub reads: Vec<(Offset, Vec<Bytes>)>,
 }
 
 /// The changes of one shard since the start.
@@ -247,26 +275,16 @@ impl Model {
         &mut self,
         shards: usize,
         rotten: bool,
-        found: impl Fn(LogId) -> Option<Watermarks>,
-        all: &[LogId],
+        found: &BTreeMap<LogId, Found>,
     ) -> Result<(), String> {
         let histories = std::mem::take(&mut self.histories);
         let mut logs = std::mem::take(&mut self.base);
         for (shard, history) in histories.iter().enumerate() {
-            recovered_shard(&mut logs, shard, history, rotten, &found)?;
+            self.recovered_shard(&mut logs, shard, history, rotten, found)?;
         }
-        for (log, expected) in &logs {
-            if !expected.is(found(*log)) {
-                return Err(format!(
-                    "{log:?} should be {}..{}, found {:?}",
-                    expected.start,
-                    expected.end,
-                    found(*log)
-                ));
-            }
-        }
-        if let Some(stranger) = all.iter().find(|log| !logs.contains_key(log)) {
-            return Err(format!("{stranger:?} is there, but was deleted or never created"));
+        for log in logs.keys().chain(found.keys()) {
+            check_marks(&logs, found, *log)?;
+            self.check_contents(&logs, found, *log)?;
         }
         for (log, recovered) in &mut logs {
             let before = self.logs.get(log);
@@ -285,25 +303,7 @@ impl Model {
     /// Checks batches that were read at `from`; returns the offset behind them.
     pub fn check_read(&self, log: LogId, from: Offset, batches: &[Bytes]) -> Result<Offset, String> {
         let Some(known) = self.logs.get(&log) else { return Ok(from) };
-        if let Some(deletions_go) = self.compacted {
-            return check_compacted(known, from, batches, deletions_go)
-                .map_err(|what| format!("{log:?}: {what}"));
-        }
-        let mut next = from;
-        for (index, (header, bytes)) in batches.iter().cloned().flat_map(batch::split).enumerate() {
-            let base = header.base_offset.get() as Offset;
-            let expected = known.batches.range(..=next).next_back().map(|(_, appended)| appended);
-            let expected = expected.filter(|appended| next < appended.end);
-            let Some(expected) = expected else {
-                return Err(format!("{log:?} serves a batch at {base} where nothing was appended ({next})"));
-            };
-            if expected.base != base || (index > 0 && base != next) {
-                return Err(format!("{log:?} serves the batch at {base} when asked for {next}"));
-            }
-            same(&header, &bytes, expected).map_err(|what| format!("{log:?} at {base}: {what}"))?;
-            next = expected.end;
-        }
-        Ok(next)
+        known.check_read(from, batches, self.compacted).map_err(|what| format!("{log:?}: {what}"))
     }
 
     pub fn was_truncated(&self, log: LogId) -> bool {
@@ -320,56 +320,76 @@ impl Model {
             .find_map(|history| history.changes.iter().rposition(is_it).map(|index| index < history.safe));
         appended.unwrap_or_else(|| self.base.get(&log).is_some_and(|log| base < log.end))
     }
-}
 
-/// Finds the beginning of the shard's changes that explains what was found, and applies it.
-fn recovered_shard(
-    logs: &mut BTreeMap<LogId, Log>,
-    shard: usize,
-    history: &History,
-    rotten: bool,
-    found: &impl Fn(LogId) -> Option<Watermarks>,
-) -> Result<(), String> {
-    let least = if rotten { history.proven } else { history.safe };
-    let mut touched: Vec<LogId> = history.changes.iter().map(Change::log).collect();
-    touched.sort_unstable();
-    touched.dedup();
-    let explains = |logs: &BTreeMap<LogId, Log>| {
-        touched.iter().all(|log| match logs.get(log) {
-            Some(expected) => expected.is(found(*log)),
-            None => found(*log).is_none(),
-        })
-    };
-    for change in &history.changes[..least] {
-        apply(logs, change);
-    }
-    let (mut best, mut state) = (explains(logs).then(|| logs.clone()), logs.clone());
-    for change in &history.changes[least..] {
-        apply(&mut state, change);
-        if explains(&state) {
-            best = Some(state.clone());
+    /// Finds the longest beginning of the shard's changes that explains what was found, and applies it.
+    fn recovered_shard(
+        &self,
+        logs: &mut BTreeMap<LogId, Log>,
+        shard: usize,
+        history: &History,
+        rotten: bool,
+        found: &BTreeMap<LogId, Found>,
+    ) -> Result<(), String> {
+        let least = if rotten { history.proven } else { history.safe };
+        let mut touched: Vec<LogId> = history.changes.iter().map(Change::log).collect();
+        touched.sort_unstable();
+        touched.dedup();
+        let (sure, unsure) = history.changes.split_at(least);
+        for change in sure {
+            apply(logs, change);
         }
-    }
-    match best {
-        Some(best) => *logs = best,
-        None => {
-            let differ = touched.iter().find(|log| match logs.get(log) {
-                Some(known) => !known.is(found(**log)),
-                None => found(**log).is_some(),
-            });
-            let what = differ.map(|log| {
-                let known = logs.get(log).map(|known| (known.start, known.end));
-                format!("{log:?} was acknowledged as {known:?}, found {:?}", found(*log))
-            });
-            return Err(format!(
+        let mut why = touched.iter().find_map(|log| check_marks(logs, found, *log).err());
+        let (mut state, mut best) = (logs.clone(), None);
+        for next in unsure.iter().map(Some).chain([None]) {
+            if touched.iter().all(|log| check_marks(&state, found, *log).is_ok()) {
+                match touched.iter().try_for_each(|log| self.check_contents(&state, found, *log)) {
+                    Ok(()) => best = Some(state.clone()),
+                    Err(what) => why = Some(what),
+                }
+            }
+            next.iter().for_each(|change| apply(&mut state, change));
+        }
+        *logs = best.ok_or_else(|| {
+            format!(
                 "shard {shard}: no beginning of its {} changes, {} of them acknowledged, explains what recovery found: {}",
                 history.changes.len(),
                 history.safe,
-                what.unwrap_or_default()
-            ));
-        }
+                why.unwrap_or_default()
+            )
+        })?;
+        Ok(())
     }
-    Ok(())
+
+    /// Whether what was found serves nothing but what `logs` have.
+    fn check_contents(
+        &self,
+        logs: &BTreeMap<LogId, Log>,
+        found: &BTreeMap<LogId, Found>,
+        log: LogId,
+    ) -> Result<(), String> {
+        let (Some(known), Some(found)) = (logs.get(&log), found.get(&log)) else { return Ok(()) };
+        for (from, batches) in &found.reads {
+            known.check_read(*from, batches, self.compacted).map_err(|what| format!("{log:?}: {what}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether recovery has left the log as it is in `logs`, as far as its watermarks tell.
+fn check_marks(
+    logs: &BTreeMap<LogId, Log>,
+    found: &BTreeMap<LogId, Found>,
+    log: LogId,
+) -> Result<(), String> {
+    match (logs.get(&log), found.get(&log)) {
+        (None, None) => Ok(()),
+        (Some(known), Some(found)) if known.has(found.marks) => Ok(()),
+        (Some(known), found) => {
+            let marks = found.map(|found| found.marks);
+            Err(format!("{log:?} should be {}..{}, found {marks:?}", known.start, known.end))
+        }
+        (None, Some(_)) => Err(format!("{log:?} is there, but was deleted or never created")),
+    }
 }
 
 /// The same where compaction may have dropped batches and records.

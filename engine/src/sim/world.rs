@@ -2,15 +2,16 @@
 //!
 //! In: a seed. Out: a [`Summary`], or what was wrong. Never: looks inside a shard: what it sees is what an owner sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::clock::Clock;
 use super::faults::Kind;
-use super::model::Model;
+use super::model::{Found, Model};
 use super::prng::Prng;
 use super::trace::Trace;
 use crate::error::OpenError;
+use crate::format::batch::split;
 use crate::io::disk::Disk;
 use crate::io::simulated::{Part, SimulatedDisk};
 use crate::limits::Sizes;
@@ -249,18 +250,16 @@ impl World {
             return Err(format!("a start finds damage without a reason: {damage}"));
         }
         self.disk.heal();
-        let all: Vec<LogId> = shards.iter().flat_map(Shard::logs).collect();
-        let count = shards.len();
-        let marks = |log: LogId| shards[usize::from(shard_of(log, count as u16))].marks(log);
-        self.model.recovered(count, self.astray.is_some(), marks, &all).map_err(|what| self.blame(what))?;
         self.shards = shards;
-        self.failed = vec![false; count];
+        self.failed = vec![false; self.shards.len()];
         self.clock = Clock::new(self.prng.one_of(&[1, 500, 5_000]));
         self.expected.clear();
         self.truncating.clear();
         self.committed.clear();
         self.reading.clear();
-        self.read_everything()?;
+        let found = self.read_everything()?;
+        let recovered = self.model.recovered(self.shards.len(), self.astray.is_some(), &found);
+        recovered.map_err(|what| self.blame(what))?;
         for (log, known) in self.model.logs.clone() {
             for again in known.producers.values().flat_map(|producer| producer.known()) {
                 if self.prng.percent(20) {
@@ -278,10 +277,16 @@ impl World {
         }
     }
 
-    fn read_everything(&mut self) -> Result<(), String> {
-        for (log, known) in self.model.logs.clone() {
-            let mut next = known.start;
-            while next < known.end {
+    /// All that the shards serve, by their own watermarks.
+    fn read_everything(&mut self) -> Result<BTreeMap<LogId, Found>, String> {
+        let logs: BTreeSet<LogId> = self.shards.iter().flat_map(Shard::logs).collect();
+        let mut everything = BTreeMap::new();
+        for log in logs {
+            let Some(marks) = self.shards[self.shard_of(log)].marks(log) else {
+                return Err(format!("{log:?} is in a shard that is not its own"));
+            };
+            let (mut next, mut reads) = (marks.start, Vec::new());
+            while next < marks.durable {
                 let before = next;
                 let outcome = match self.read_now(log, next)? {
                     Some(outcome) => outcome,
@@ -289,7 +294,11 @@ impl World {
                 };
                 next = match outcome {
                     ReadOutcome::Data { batches, .. } => {
-                        self.model.check_read(log, next, &batches).map_err(|what| self.blame(what))?
+                        let last = batches.iter().cloned().flat_map(split).last();
+                        reads.push((next, batches));
+                        last.map_or(next, |(header, _)| {
+                            header.base_offset.get() as Offset + header.offsets_count()
+                        })
                     }
                     ReadOutcome::Damaged(_) if self.astray.is_some() => next + 1,
                     other => return Err(self.blame(format!("{log:?} at {next}: {other:?}"))),
@@ -298,8 +307,9 @@ impl World {
                     return Err(self.blame(format!("a read of {log:?} at {before} gets nowhere")));
                 }
             }
+            everything.insert(log, Found { marks, reads });
         }
-        Ok(())
+        Ok(everything)
     }
 
     fn read_now(&mut self, log: LogId, from: Offset) -> Result<Option<ReadOutcome>, String> {
@@ -449,7 +459,7 @@ impl World {
                 let unsafe_one = batches
                     .iter()
                     .cloned()
-                    .flat_map(crate::format::batch::split)
+                    .flat_map(split)
                     .map(|(header, _)| header.base_offset.get() as Offset)
                     .find(|base| !self.model.is_safe(log, *base));
                 match unsafe_one {

@@ -3,14 +3,9 @@
 //! In: a directory. Out: two lines for each size: a log that grows, and one that is trimmed to its newest bytes all the
 //! time. Never: a raw append to blocks that are no longer what its name says.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ringmain_engine::shard::Keep;
-use ringmain_engine::types::LogId;
-
-use crate::engine::append::batch_filling;
-use crate::engine::driver::Driver;
+use crate::engine::append::Log;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::raw::ring::{Appender, Blocks, Durable};
@@ -32,63 +27,6 @@ const WAYS: [(Durable, &str); 3] = [
 ];
 const NEEDED: f64 = 0.9;
 const KEPT_BYTES: u64 = 512 << 20;
-/// Trimmed when it has grown by so much.
-const TRIM_BYTES: u64 = 4 << 20;
-/// Written before the first run of a trimmed log: what it keeps, and more than a segment, so that segments go.
-const WARM_UP_BYTES: u64 = 1 << 30;
-const MEMORY_BYTES: usize = 256 << 20;
-const LOG: LogId = LogId(2);
-
-/// A log of the engine, and what of it is kept.
-struct Log {
-    driver: Driver,
-    /// How many of its newest bytes stay, or all.
-    keep_bytes: Option<u64>,
-    /// Appended since it was trimmed last.
-    untrimmed_bytes: u64,
-}
-
-impl Log {
-    fn open(dir: &Path, keep_bytes: Option<u64>) -> Result<Log, Failure> {
-        let mut driver = Driver::open(dir, MEMORY_BYTES)?;
-        driver.create(LOG);
-        Ok(Log { driver, keep_bytes, untrimmed_bytes: 0 })
-    }
-
-    /// One commit after the other for `time` or `bytes_max`, each of whole blocks; bytes per second.
-    fn append(
-        &mut self,
-        commit_bytes: usize,
-        (time, bytes_max): (Duration, u64),
-        interrupt: &Interrupt,
-    ) -> Result<f64, Failure> {
-        let batch = batch_filling(commit_bytes);
-        let begin = Instant::now();
-        let mut bytes = 0;
-        while begin.elapsed() < time && bytes < bytes_max {
-            interrupt.check()?;
-            let wanted = self.driver.appended() + 1;
-            self.driver.append(LOG, &batch)?;
-            while self.driver.appended() < wanted {
-                self.driver.turn()?;
-            }
-            bytes += commit_bytes as u64;
-            self.appended(commit_bytes as u64);
-        }
-        let seconds = begin.elapsed().as_secs_f64();
-        self.driver.settle(interrupt)?;
-        Ok(bytes as f64 / seconds)
-    }
-
-    fn appended(&mut self, bytes: u64) {
-        self.untrimmed_bytes += bytes;
-        if self.keep_bytes.is_some() && self.untrimmed_bytes >= TRIM_BYTES {
-            self.untrimmed_bytes = 0;
-            let keep = Keep { since_ms: None, bytes_max: self.keep_bytes };
-            self.driver.shard().trim_to_fit(LOG, keep);
-        }
-    }
-}
 
 /// Every size in every way, in turns.
 pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
@@ -102,9 +40,7 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
     let (raw, own) = (Duration::from_millis(milliseconds.0), Duration::from_millis(milliseconds.1));
     let mut trimmed = Vec::new();
     for _ in SIZES {
-        let mut log = Log::open(dir, Some(KEPT_BYTES))?;
-        log.append(1 << 20, (Duration::MAX, WARM_UP_BYTES), interrupt)?;
-        trimmed.push(log);
+        trimmed.push(Log::retained(dir, KEPT_BYTES, interrupt)?);
     }
     let mut seen = Seen::default();
     setting.rounds(|| {
@@ -118,11 +54,10 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
                     seen.push(&format!("raw {commit_bytes} {file}, {way}"), rate);
                 }
             }
-            let limits = (own, u64::MAX);
-            let rate = Log::open(dir, None)?.append(commit_bytes, limits, interrupt)?;
-            seen.push(&format!("growing {commit_bytes}"), rate);
-            let rate = trimmed.append(commit_bytes, limits, interrupt)?;
-            seen.push(&format!("trimmed {commit_bytes}"), rate);
+            let growing = Log::open(dir, None)?.timed(commit_bytes, own, interrupt)?;
+            seen.push(&format!("growing {commit_bytes}"), growing.bytes_per_second);
+            let trimmed = trimmed.timed(commit_bytes, own, interrupt)?;
+            seen.push(&format!("trimmed {commit_bytes}"), trimmed.bytes_per_second);
         }
         Ok(())
     })?;
@@ -185,23 +120,5 @@ mod tests {
         assert_eq!(found.lines.len(), 4, "a size without figures has no line");
         assert_eq!(found.lines[0].beside.name, "raw, pre-written, RWF_DSYNC");
         assert_eq!((found.lines[0].ratio(), found.lines[1].ratio()), (Some(0.9), Some(0.4)));
-    }
-
-    #[test]
-    fn a_trimmed_log_keeps_its_newest_bytes_and_a_growing_one_all() {
-        let interrupt = Interrupt::listen().unwrap();
-        let kept_bytes = 8 * TRIM_BYTES;
-        for keep_bytes in [Some(kept_bytes), None] {
-            let mut log = Log::open(&std::env::temp_dir(), keep_bytes).unwrap();
-            log.append(1 << 20, (Duration::MAX, 2 * kept_bytes), &interrupt).unwrap();
-            let held_bytes = log.driver.shard().retained_by(LOG).records_bytes;
-            let oldest = log.driver.read(LOG, 0, 1 << 20);
-            match keep_bytes {
-                // Whole runs stay or go, and what came since the last trim is there too.
-                Some(_) => assert!(oldest.is_err() && held_bytes <= kept_bytes * 5 / 4 + TRIM_BYTES),
-                None => assert!(oldest.is_ok() && held_bytes > 3 * kept_bytes / 2),
-            }
-            assert!(log.driver.read(LOG, log.driver.appended() - 1, 1 << 20).is_ok());
-        }
     }
 }

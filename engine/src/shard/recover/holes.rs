@@ -41,8 +41,16 @@ impl Recovery<'_> {
                     (&damage.path, damage.position) == (&loss.damage.path, loss.damage.position)
                 })
             };
-        let unnamed: Vec<Damage> =
-            self.losses.iter().filter(|loss| named(loss)).map(|loss| loss.damage.clone()).collect();
+        // A file that was removed before the checkpoint that knows it had synced it may come back, half written, with a power
+        // cut. The journal says again why nothing refers to it.
+        let is_left = |loss: &&Loss| self.config.disk.exists(&loss.damage.path);
+        let unnamed: Vec<Damage> = self
+            .losses
+            .iter()
+            .filter(|loss| named(loss))
+            .filter(is_left)
+            .map(|loss| loss.damage.clone())
+            .collect();
         self.report.damage.extend(unnamed);
     }
 }
