@@ -52,6 +52,8 @@ pub enum Bug {
     SuperblockNotClaimed,
     /// The superblock is not synced.
     SuperblockNotSynced,
+    /// A checkpoint of very many files is written although their file system is not synced.
+    SyncOfAllLeftOut,
     /// What was truncated is served again after a start.
     TruncatedTailComesBack,
     /// A truncation is carried out again on what came after it.
@@ -61,7 +63,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 26] = [
+pub const ALL: [Bug; 27] = [
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
     Bug::BufferReusedEarly,
@@ -85,6 +87,7 @@ pub const ALL: [Bug; 26] = [
     Bug::SuperblockBeforeCheckpoints,
     Bug::SuperblockNotClaimed,
     Bug::SuperblockNotSynced,
+    Bug::SyncOfAllLeftOut,
     Bug::TruncatedTailComesBack,
     Bug::TruncationReplayedTwice,
     Bug::UnfinishedSegmentKept,

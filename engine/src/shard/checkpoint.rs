@@ -12,12 +12,13 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
+
 use super::room::Wanting;
 use super::settle::DirtyFile;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment;
 
@@ -45,14 +46,17 @@ enum Phase {
         sequence: u64,
         chain: u32,
     },
+    /// `bytes` are the checkpoint: as long as the syncs take it is not kept as structs, which are larger.
     Syncing {
-        checkpoint: Box<Checkpoint>,
+        sequence: u64,
+        bytes: Bytes,
         files: Vec<DirtyFile>,
         directories: Vec<PathBuf>,
         in_flight: usize,
     },
     Opening {
-        checkpoint: Box<Checkpoint>,
+        sequence: u64,
+        bytes: Bytes,
     },
     Writing {
         sequence: u64,
@@ -80,6 +84,11 @@ pub(crate) fn file_name(incarnation: u32, shard: u16) -> String {
 impl Checkpointer {
     pub(super) fn durable(&mut self, sequence: u64) {
         self.durable = sequence;
+    }
+
+    /// Whether none is being made.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
     }
 
     /// Removes a file once the frame `sequence` is durable.
@@ -117,8 +126,8 @@ impl Shard {
                 }
                 let open = self.logs.values().any(|partition| partition.is_unsettled(sequence));
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
-                let checkpoint = self.checkpoint(sequence, chain);
-                self.logs.values_mut().for_each(Partition::checkpoint_begins);
+                let bytes = self.checkpoint(sequence, chain);
+                self.logs.values_mut().for_each(|partition| partition.checkpoint_begins());
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {
                     files.clear();
@@ -126,22 +135,37 @@ impl Shard {
                 if planted(Bug::ForgetDirectorySync) {
                     directories.clear();
                 }
-                self.checkpointer.phase =
-                    Phase::Syncing { checkpoint: Box::new(checkpoint), files, directories, in_flight: 0 };
-                self.sync_more();
+                let many = files.len() + directories.len() >= self.place.sizes.sync_all_min;
+                let whole = self.place.whole.clone().filter(|_| many);
+                if whole.is_some() {
+                    files.clear();
+                    directories.clear();
+                }
+                let whole = whole.filter(|_| !planted(Bug::SyncOfAllLeftOut));
+                let in_flight = usize::from(whole.is_some());
+                self.checkpointer.phase = Phase::Syncing { sequence, bytes, files, directories, in_flight };
+                match whole {
+                    Some(file) => self.want(Work::Checkpoint, Op::SyncAll { file }),
+                    None => self.sync_more(),
+                }
             }
             _ => {}
         }
     }
 
-    fn checkpoint(&self, sequence: u64, chain: u32) -> Checkpoint {
+    fn checkpoint(&self, sequence: u64, chain: u32) -> Bytes {
         // Not ahead of what is durable: a log whose frame is on its way may never have existed.
         let durable = self.checkpointer.durable;
         let made = self.logs.values().filter(|partition| partition.created_in <= durable);
         let mut logs: Vec<_> = made.map(|partition| partition.state()).collect();
         logs.sort_by_key(|log| log.id);
         let (incarnation, shard) = (self.place.incarnation, self.place.shard);
-        Checkpoint { incarnation, shard, sequence, chain, durable, journal: self.journal.file_set(), logs }
+        let journal = self.journal.file_set();
+        let bytes = Checkpoint { incarnation, shard, sequence, chain, durable, journal, logs }.to_bytes();
+        let mut data = buffer::aligned(bytes.len());
+        data.extend_from_slice(&bytes);
+        buffer::pad(&mut data);
+        data.freeze()
     }
 
     fn path(&self, suffix: &str) -> PathBuf {
@@ -177,8 +201,8 @@ impl Shard {
         }
         if finished {
             let phase = std::mem::take(&mut self.checkpointer.phase);
-            let Phase::Syncing { checkpoint, .. } = phase else { unreachable!("matched above") };
-            self.checkpointer.phase = Phase::Opening { checkpoint };
+            let Phase::Syncing { sequence, bytes, .. } = phase else { unreachable!("matched above") };
+            self.checkpointer.phase = Phase::Opening { sequence, bytes };
             let op = Op::Open { path: self.path(".new"), how: Open::Replace };
             self.want(Work::Checkpoint, op);
         }
@@ -202,26 +226,22 @@ impl Shard {
         };
         let phase = std::mem::take(&mut self.checkpointer.phase);
         let (next, op) = match (phase, done) {
-            (Phase::Syncing { checkpoint, files, directories, in_flight }, done) => {
+            (Phase::Syncing { sequence, bytes, files, directories, in_flight }, done) => {
                 // A directory or a file was opened and is to be synced; anything else is finished.
                 let (in_flight, op) = match done {
                     Done::Opened(file) => (in_flight, Some(Op::Sync { file })),
                     _ => (in_flight - 1, None),
                 };
-                self.checkpointer.phase = Phase::Syncing { checkpoint, files, directories, in_flight };
+                self.checkpointer.phase = Phase::Syncing { sequence, bytes, files, directories, in_flight };
                 match op {
                     Some(op) => self.want(Work::Checkpoint, op),
                     None => self.sync_more(),
                 }
                 return;
             }
-            (Phase::Opening { checkpoint }, Done::Opened(file)) => {
-                let bytes = checkpoint.to_bytes();
-                let mut data = buffer::aligned(bytes.len());
-                data.extend_from_slice(&bytes);
-                buffer::pad(&mut data);
-                let op = Op::Write { file: file.clone(), position: 0, data: data.freeze(), durable: false };
-                (Phase::Writing { sequence: checkpoint.sequence, file }, op)
+            (Phase::Opening { sequence, bytes }, Done::Opened(file)) => {
+                let op = Op::Write { file: file.clone(), position: 0, data: bytes, durable: false };
+                (Phase::Writing { sequence, file }, op)
             }
             (Phase::Writing { sequence, .. }, _) if planted(Bug::CheckpointFileNotSynced) => {
                 (Phase::Renaming { sequence }, Op::Rename { from: self.path(".new"), to: self.path("") })
@@ -240,7 +260,7 @@ impl Shard {
             (Phase::SyncingDirectory { sequence }, _) => {
                 self.journal.files().release(sequence);
                 self.counts.checkpoints += 1;
-                self.logs.values_mut().for_each(Partition::checkpoint_counts);
+                self.logs.values_mut().for_each(|partition| partition.checkpoint_counts());
                 self.room.found(Wanting::Checkpoint);
                 return; // idle again
             }

@@ -109,6 +109,7 @@ impl World {
         let compactions = chance.percent(COMPACTED_PERCENT).then_some(chance);
         // Few enough that files are closed and opened again all the time.
         let open_segments_max = Prng::new(seed.rotate_left(16)).one_of(&[0, 1, 2, 64]);
+        let sync_all_min = Prng::new(seed.rotate_left(48)).one_of(&[2, usize::MAX, usize::MAX]);
         let free_bytes_min = shortages.as_mut().map_or(0, |prng| prng.one_of(&[0, 1]));
         let config = OpenConfig {
             directory: PathBuf::from("data"),
@@ -126,6 +127,7 @@ impl World {
                 segment_bytes: prng.one_of(&[12 << 10, 24 << 10, 64 << 10]),
                 run_cache_bytes: 8 << 10,
                 open_segments_max,
+                sync_all_min,
                 free_bytes_min,
                 compaction_step_us: 100,
             },
