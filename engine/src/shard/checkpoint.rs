@@ -12,8 +12,6 @@
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
-
 use super::room::Wanting;
 use super::settle::DirtyFile;
 use super::{Shard, Work};
@@ -46,17 +44,14 @@ enum Phase {
         sequence: u64,
         chain: u32,
     },
-    /// `bytes` are the checkpoint: as long as the syncs take it is not kept as structs, which are larger.
     Syncing {
-        sequence: u64,
-        bytes: Bytes,
+        checkpoint: Box<Checkpoint>,
         files: Vec<DirtyFile>,
         directories: Vec<PathBuf>,
         in_flight: usize,
     },
     Opening {
-        sequence: u64,
-        bytes: Bytes,
+        checkpoint: Box<Checkpoint>,
     },
     Writing {
         sequence: u64,
@@ -126,7 +121,7 @@ impl Shard {
                 }
                 let open = self.logs.values().any(|partition| partition.is_unsettled(sequence));
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
-                let bytes = self.checkpoint(sequence, chain);
+                let checkpoint = Box::new(self.checkpoint(sequence, chain));
                 self.logs.values_mut().for_each(|partition| partition.checkpoint_begins());
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {
@@ -143,7 +138,7 @@ impl Shard {
                 }
                 let whole = whole.filter(|_| !planted(Bug::SyncOfAllLeftOut));
                 let in_flight = usize::from(whole.is_some());
-                self.checkpointer.phase = Phase::Syncing { sequence, bytes, files, directories, in_flight };
+                self.checkpointer.phase = Phase::Syncing { checkpoint, files, directories, in_flight };
                 match whole {
                     Some(file) => self.want(Work::Checkpoint, Op::SyncAll { file }),
                     None => self.sync_more(),
@@ -153,19 +148,14 @@ impl Shard {
         }
     }
 
-    fn checkpoint(&self, sequence: u64, chain: u32) -> Bytes {
+    fn checkpoint(&self, sequence: u64, chain: u32) -> Checkpoint {
         // Not ahead of what is durable: a log whose frame is on its way may never have existed.
         let durable = self.checkpointer.durable;
         let made = self.logs.values().filter(|partition| partition.created_in <= durable);
         let mut logs: Vec<_> = made.map(|partition| partition.state()).collect();
         logs.sort_by_key(|log| log.id);
         let (incarnation, shard) = (self.place.incarnation, self.place.shard);
-        let journal = self.journal.file_set();
-        let bytes = Checkpoint { incarnation, shard, sequence, chain, durable, journal, logs }.to_bytes();
-        let mut data = buffer::aligned(bytes.len());
-        data.extend_from_slice(&bytes);
-        buffer::pad(&mut data);
-        data.freeze()
+        Checkpoint { incarnation, shard, sequence, chain, durable, journal: self.journal.file_set(), logs }
     }
 
     fn path(&self, suffix: &str) -> PathBuf {
@@ -201,8 +191,8 @@ impl Shard {
         }
         if finished {
             let phase = std::mem::take(&mut self.checkpointer.phase);
-            let Phase::Syncing { sequence, bytes, .. } = phase else { unreachable!("matched above") };
-            self.checkpointer.phase = Phase::Opening { sequence, bytes };
+            let Phase::Syncing { checkpoint, .. } = phase else { unreachable!("matched above") };
+            self.checkpointer.phase = Phase::Opening { checkpoint };
             let op = Op::Open { path: self.path(".new"), how: Open::Replace };
             self.want(Work::Checkpoint, op);
         }
@@ -226,22 +216,26 @@ impl Shard {
         };
         let phase = std::mem::take(&mut self.checkpointer.phase);
         let (next, op) = match (phase, done) {
-            (Phase::Syncing { sequence, bytes, files, directories, in_flight }, done) => {
+            (Phase::Syncing { checkpoint, files, directories, in_flight }, done) => {
                 // A directory or a file was opened and is to be synced; anything else is finished.
                 let (in_flight, op) = match done {
                     Done::Opened(file) => (in_flight, Some(Op::Sync { file })),
                     _ => (in_flight - 1, None),
                 };
-                self.checkpointer.phase = Phase::Syncing { sequence, bytes, files, directories, in_flight };
+                self.checkpointer.phase = Phase::Syncing { checkpoint, files, directories, in_flight };
                 match op {
                     Some(op) => self.want(Work::Checkpoint, op),
                     None => self.sync_more(),
                 }
                 return;
             }
-            (Phase::Opening { sequence, bytes }, Done::Opened(file)) => {
-                let op = Op::Write { file: file.clone(), position: 0, data: bytes, durable: false };
-                (Phase::Writing { sequence, file }, op)
+            (Phase::Opening { checkpoint }, Done::Opened(file)) => {
+                let bytes = checkpoint.to_bytes();
+                let mut data = buffer::aligned(bytes.len());
+                data.extend_from_slice(&bytes);
+                buffer::pad(&mut data);
+                let op = Op::Write { file: file.clone(), position: 0, data: data.freeze(), durable: false };
+                (Phase::Writing { sequence: checkpoint.sequence, file }, op)
             }
             (Phase::Writing { sequence, .. }, _) if planted(Bug::CheckpointFileNotSynced) => {
                 (Phase::Renaming { sequence }, Op::Rename { from: self.path(".new"), to: self.path("") })
