@@ -60,6 +60,10 @@ pub const LONG_RUNS_IN_FLIGHT_MAX: usize = 2;
 /// allowed some thousand files, and connections need them too.
 pub const OPEN_SEGMENTS_MAX: usize = 1024;
 
+/// A checkpoint of so many files and directories syncs their file system rather than each of them, where that is as good.
+/// Fewer are synced one by one, for it has to wait for what other programs have written, too.
+pub const SYNC_ALL_MIN: usize = 256;
+
 /// Runs being read from segments at a time. Few, for the same reason.
 pub const READS_IN_FLIGHT_MAX: usize = 4;
 
@@ -116,6 +120,8 @@ pub struct Sizes {
     pub run_cache_bytes: usize,
     /// [`OPEN_SEGMENTS_MAX`].
     pub open_segments_max: usize,
+    /// [`SYNC_ALL_MIN`].
+    pub sync_all_min: usize,
     /// Appends are refused while the file system has less room than this left; 0: only once there is none.
     pub free_bytes_min: u64,
     /// Shortest time between two steps of a compaction.
@@ -132,6 +138,7 @@ impl Default for Sizes {
             section_bytes_min: SECTION_BYTES_MIN,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
             open_segments_max: OPEN_SEGMENTS_MAX,
+            sync_all_min: SYNC_ALL_MIN,
             free_bytes_min: FREE_BYTES_MIN,
             compaction_step_us: COMPACTION_STEP_US,
         }

@@ -60,6 +60,8 @@ pub enum Bug {
     SuperblockNotClaimed,
     /// The superblock is not synced.
     SuperblockNotSynced,
+    /// A checkpoint of very many files is written although their file system is not synced.
+    SyncOfAllLeftOut,
     /// What was truncated is served again after a start.
     TruncatedTailComesBack,
     /// A truncation is carried out again on what came after it.
@@ -69,7 +71,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 30] = [
+pub const ALL: [Bug; 31] = [
     Bug::AckBeforePlaced,
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
@@ -97,6 +99,7 @@ pub const ALL: [Bug; 30] = [
     Bug::SuperblockBeforeCheckpoints,
     Bug::SuperblockNotClaimed,
     Bug::SuperblockNotSynced,
+    Bug::SyncOfAllLeftOut,
     Bug::TruncatedTailComesBack,
     Bug::TruncationReplayedTwice,
     Bug::UnfinishedSegmentKept,

@@ -39,6 +39,7 @@ pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
             section_bytes_min: usize::MAX,
             run_cache_bytes: 0,
             open_segments_max: 1,
+            sync_all_min: usize::MAX,
             free_bytes_min: 0,
             compaction_step_us: 100,
         },

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Completion, Descriptor, Done, Fault, Op, Open, Token, buffer};
+use super::{Completion, Descriptor, Done, Fault, Op, Open, Token, buffer, whole};
 use crate::error::{IoFault, OpenError};
 
 fn fault(doing: &'static str, path: &Path) -> impl FnOnce(Error) -> IoFault {
@@ -167,6 +167,19 @@ impl Disk {
         Ok(Descriptor::new(OwnedFd::from(file)))
     }
 
+    /// The file system of a directory, if one [`Op::SyncAll`] makes all of it durable: syncs of single files are not
+    /// needed then. What could not be written since this was opened makes it fail.
+    pub fn open_whole(&self, directory: &Path) -> Result<Option<Descriptor>, IoFault> {
+        #[cfg(feature = "sim")]
+        if let Disk::Simulated(disk) = self {
+            return Ok(Some(Descriptor::Simulated(disk.open_whole())));
+        }
+        match whole::is_trusted(directory) {
+            true => self.open(directory, Open::Directory).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Makes a directory's entries durable.
     pub fn sync_directory(&self, path: &Path) -> Result<(), IoFault> {
         sync(path, &self.open(path, Open::Directory)?)
@@ -247,6 +260,7 @@ impl Disk {
                 write(nameless, &file, position, &data).map(|()| Done::Written).map_err(errno)
             }
             Op::Sync { file } => sync(nameless, &file).map(|()| Done::Synced).map_err(errno),
+            Op::SyncAll { file } => sync_all(nameless, &file).map(|()| Done::Synced).map_err(errno),
             Op::Truncate { file, length } => {
                 truncate(nameless, &file, length).map(|()| Done::Finished).map_err(errno)
             }
@@ -360,6 +374,15 @@ pub fn sync(path: &Path, file: &Descriptor) -> Result<(), IoFault> {
         return file.sync().map_err(fault("sync", path));
     }
     file.kernel().sync_data().map_err(fault("sync", path))
+}
+
+/// Makes everything in the file system of `file` durable.
+pub(super) fn sync_all(path: &Path, file: &Descriptor) -> Result<(), IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.sync_all().map_err(fault("sync", path));
+    }
+    whole::sync(file).map_err(fault("sync the file system", path))
 }
 
 /// Fills a file with `length` zeros, so that later writes find their blocks in place, and syncs it.

@@ -35,6 +35,7 @@ mod socket;
 pub mod space;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use socket::SEND_PIECES_MAX;
 
@@ -131,6 +132,12 @@ pub enum Op {
     /// Makes all completed writes to `file` durable, and the entries of a directory.
     Sync {
         /// A file, or a directory opened with [`Open::Directory`].
+        file: Descriptor,
+    },
+    /// Makes everything durable that was written to the file system of `file`, names included. Only with a file that
+    /// [`disk::Disk::open_whole`] gave.
+    SyncAll {
+        /// Any file or directory on it.
         file: Descriptor,
     },
     /// Cuts `file` to `length` bytes. Seldom, and done at once.

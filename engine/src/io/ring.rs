@@ -15,12 +15,15 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::disk::Disk;
+use super::disk::{self, Disk};
+use super::pool::Signal;
 use super::socket::{self, Message};
 use super::{Completion, Descriptor, Done, Fault, Op, Open, Token};
 use crate::limits::BLOCK_BYTES;
@@ -38,7 +41,7 @@ const WAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a drop waits for the kernel to give memory back; a device that takes longer is broken.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 /// Every opcode that [`prepare`] uses.
-const NEEDED: [(u8, &str); 12] = [
+const NEEDED: [(u8, &str); 13] = [
     (opcode::Read::CODE, "read"),
     (opcode::Write::CODE, "write"),
     (opcode::Fsync::CODE, "sync"),
@@ -51,6 +54,7 @@ const NEEDED: [(u8, &str); 12] = [
     (opcode::SendMsg::CODE, "send"),
     (opcode::Shutdown::CODE, "shut down"),
     (opcode::MsgRingData::CODE, "wake other rings"),
+    (opcode::PollAdd::CODE, "poll"),
 ];
 /// I/O priority class "idle", for reads that must not hold up appends.
 const PRIORITY_IDLE: u16 = 3 << 13;
@@ -66,6 +70,9 @@ pub struct Ring {
     ready: Vec<Completion>,
 }
 
+/// A thread that does one operation because the ring cannot; it raises a signal when it is done.
+type Aside = JoinHandle<Result<Done, Fault>>;
+
 /// One operation in flight and everything the kernel may still touch for it.
 enum Slot {
     Free,
@@ -78,6 +85,7 @@ enum Slot {
     Receive { token: Token, _socket: Descriptor, buffer: BytesMut },
     Send { token: Token, _socket: Descriptor, _data: Vec<Bytes>, _message: Box<Message> },
     Plain { token: Token, _socket: Option<Descriptor> },
+    Aside { token: Token, _done: Arc<Signal>, thread: Aside },
 }
 
 impl Ring {
@@ -136,11 +144,20 @@ impl Ring {
                 self.ready.push(Disk::Machine.execute(token, op));
                 continue;
             }
+            let (slot, entry) = match op {
+                Op::SyncAll { file } => match prepare_aside(token, file) {
+                    Ok(prepared) => prepared,
+                    Err(error) => {
+                        self.ready.push(Completion { token, result: Err(Fault::of(&error)) });
+                        continue;
+                    }
+                },
+                op => prepare(token, op),
+            };
             let index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(Slot::Free);
                 self.slots.len() - 1
             });
-            let (slot, entry) = prepare(token, op);
             self.slots[index] = slot;
             self.in_kernel += 1;
             self.push(entry.user_data(index as u64))?;
@@ -283,6 +300,19 @@ fn prepare(token: Token, op: Op) -> (Slot, squeue::Entry) {
         }
         path_op => prepare_path(token, path_op),
     }
+}
+
+/// A sync of a whole file system: io_uring has none. It is seldom, so the thread is made for it.
+fn prepare_aside(token: Token, file: Descriptor) -> std::io::Result<(Slot, squeue::Entry)> {
+    let done = Arc::new(Signal::new()?);
+    let raised = done.clone();
+    let thread = Builder::new().name("sync".into()).spawn(move || {
+        let synced = disk::sync_all(Path::new(""), &file);
+        raised.raise();
+        synced.map(|()| Done::Synced).map_err(|fault| Fault::of(&fault.source))
+    })?;
+    let entry = opcode::PollAdd::new(types::Fd(done.descriptor()), libc::POLLIN as u32).build();
+    Ok((Slot::Aside { token, _done: done, thread }, entry))
 }
 
 fn open_flags(how: Open) -> i32 {
@@ -431,6 +461,11 @@ fn finish(slot: Slot, result: i32) -> Finished {
         }
         Slot::Send { token, .. } => (token, outcome.map(Done::Sent)),
         Slot::Plain { token, .. } => (token, outcome.map(|_| Done::Finished)),
+        Slot::Aside { token, thread, .. } => {
+            // A thread that panicked synced nothing; one that goes on when the wait for it was cancelled is let go.
+            let joined = outcome.map(|_| thread.join().unwrap_or(Err(Fault { errno: libc::EIO })));
+            (token, joined.and_then(|synced| synced))
+        }
     };
     Finished::Done(Completion { token, result })
 }

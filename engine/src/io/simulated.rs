@@ -118,6 +118,8 @@ struct State {
     troubles: u64,
     /// Whether one came since [`SimulatedDisk::take_troubled`].
     troubled: bool,
+    /// Syncs of all that failed.
+    failures: u64,
     /// Where lost and misdirected writes should have gone: what rot may be found in.
     rotten: Vec<PathBuf>,
     /// Files and places read, while somebody wants to know.
@@ -147,6 +149,10 @@ struct Inode {
     seen: Arc<Vec<u8>>,
     durable: Arc<Vec<u8>>,
     pending: Vec<Change>,
+    /// A sync of all failed that should have written some of it: the next sync of it tells so.
+    lost: bool,
+    /// Failed syncs of all that whoever holds it open has been told of.
+    failures_told: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -179,7 +185,13 @@ impl Inode {
         }
     }
 
+    /// A sync failed, as on Linux: what could not be written is clean now, still seen, and will never be written.
+    fn drop_unsynced(&mut self) {
+        self.pending.retain(|change| matches!(change, Change::Write { whole: true, .. }));
+    }
+
     fn power_cut(&mut self, survives: &mut dyn FnMut(Part) -> bool) {
+        self.lost = false;
         for change in std::mem::take(&mut self.pending) {
             match change {
                 Change::Write { position, data, whole: true } => {
@@ -399,6 +411,16 @@ impl SimulatedDisk {
         Ok(SimulatedFile { disk: self.clone(), inode })
     }
 
+    /// For a sync of all there is.
+    pub(super) fn open_whole(&self) -> SimulatedFile {
+        let mut state = self.state();
+        let (inode, failures) = (state.new_inode(None), state.failures);
+        if let Some(whole) = state.inodes.get_mut(&inode) {
+            whole.failures_told = failures;
+        }
+        SimulatedFile { disk: self.clone(), inode }
+    }
+
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let mut state = self.state();
         state.begin(Class::Name)?;
@@ -455,6 +477,8 @@ impl SimulatedDisk {
         state.broken = None;
         state.full_until = 0;
         state.troubled = false;
+        // What was lost was written since the last checkpoint, and a start does not count on it.
+        state.inodes.values_mut().for_each(|inode| inode.lost = false);
     }
 
     /// Cuts the power and turns it on again. `survives` is asked for each thing that no sync covers.
@@ -691,11 +715,13 @@ impl SimulatedFile {
         let off = state.off;
         let Some(inode) = state.inodes.get_mut(&self.inode) else { return begun.map(|_| ()) };
         if let Err(error) = begun {
-            // As Linux does: what could not be written is clean now, still seen, and will never be written.
             if !was_off && !off {
-                inode.pending.retain(|change| matches!(change, Change::Write { whole: true, .. }));
+                inode.drop_unsynced();
             }
             return Err(error);
+        }
+        if std::mem::take(&mut inode.lost) {
+            return Err(os(libc::EIO));
         }
         inode.sync();
         let Some(directory) = inode.path.clone() else { return Ok(()) };
@@ -704,6 +730,32 @@ impl SimulatedFile {
             pending.into_iter().partition(|naming| naming.is_in(&directory));
         state.pending = rest;
         for naming in covered {
+            naming.apply(&mut state.durable);
+        }
+        Ok(())
+    }
+
+    /// Makes everything on the disk durable that was written before.
+    pub(super) fn sync_all(&self) -> Result<(), Error> {
+        let mut state = self.disk.state();
+        let was_off = state.off;
+        let begun = state.begin_on(Class::Sync, Some(self.inode));
+        if begun.is_err() && !was_off && !state.off {
+            for inode in state.inodes.values_mut().filter(|inode| !inode.pending.is_empty()) {
+                inode.drop_unsynced();
+                inode.lost = true;
+            }
+            state.failures += 1;
+        }
+        let failures = state.failures;
+        let Some(whole) = state.inodes.get_mut(&self.inode) else { return begun.map(|_| ()) };
+        let untold = std::mem::replace(&mut whole.failures_told, failures) < failures;
+        begun?;
+        if untold {
+            return Err(os(libc::EIO));
+        }
+        state.inodes.values_mut().for_each(Inode::sync);
+        for naming in std::mem::take(&mut state.pending) {
             naming.apply(&mut state.durable);
         }
         Ok(())

@@ -234,6 +234,17 @@ fn many_file_operations_at_once_all_complete() {
 }
 
 #[test]
+fn a_ring_is_dropped_while_a_sync_of_all_is_under_way() {
+    for choice in BOTH {
+        let mut bench = Bench::new(choice);
+        let file = bench.open(&directory("dropped", choice), Open::Directory);
+        let token = Token { space: 0, index: 1 };
+        bench.driver.submit(&mut vec![(token, Op::SyncAll { file })]).unwrap();
+        drop(bench);
+    }
+}
+
+#[test]
 fn directories_and_names_change_and_repeats_are_tolerated() {
     for choice in BOTH {
         let mut bench = Bench::new(choice);
@@ -250,7 +261,8 @@ fn directories_and_names_change_and_repeats_are_tolerated() {
         let gone = bench.run(Op::Rename { from: old.clone(), to: new.clone() });
         assert_eq!(errno(gone), libc::ENOENT);
         let entries = bench.open(&inner, Open::Directory);
-        assert!(matches!(bench.run(Op::Sync { file: entries }), Ok(Done::Synced)));
+        assert!(matches!(bench.run(Op::Sync { file: entries.clone() }), Ok(Done::Synced)));
+        assert!(matches!(bench.run(Op::SyncAll { file: entries }), Ok(Done::Synced)));
         assert_eq!(errno(bench.run(Op::Open { path: new.clone(), how: Open::Directory })), libc::ENOTDIR);
 
         assert_eq!(errno(bench.run(Op::RemoveDirectory { path: inner.clone() })), libc::ENOTEMPTY);

@@ -67,7 +67,7 @@ pub struct Partition {
     /// The start that a durable frame says; the start that is seen may be ahead of it.
     durable_start: Offset,
     /// The truncation under way.
-    pub truncation: Option<Truncation>,
+    pub truncation: Option<Box<Truncation>>,
     /// See [`LogState`].
     pub truncated_in: u64,
     pub generation: u32,

@@ -29,13 +29,17 @@ pub enum Verdict {
 /// All producers of one log.
 #[derive(Debug, Default)]
 pub struct Producers {
-    states: HashMap<i64, ProducerState>,
+    /// None if there are none, as in most logs of very many.
+    #[expect(clippy::box_collection, reason = "an empty table takes 48 bytes of each of very many logs")]
+    states: Option<Box<HashMap<i64, ProducerState>>>,
 }
 
 impl Producers {
     /// Judges a batch that is about to be appended. Batches without a producer are always next.
     pub fn judge(&self, header: &BatchHeader) -> Verdict {
-        let Some(state) = header.producer().and_then(|id| self.states.get(&id)) else { return Verdict::Next };
+        let Some(state) = header.producer().and_then(|id| self.states.as_ref()?.get(&id)) else {
+            return Verdict::Next;
+        };
         let (epoch, sequence) = (header.producer_epoch.get(), header.base_sequence.get());
         if epoch < state.epoch {
             return Verdict::Fenced;
@@ -59,18 +63,19 @@ impl Producers {
 
     /// Whether the batch at `base` is the last that its producer is known to have appended.
     pub fn is_last(&self, header: &BatchHeader, base: Offset) -> bool {
-        let state = header.producer().and_then(|id| self.states.get(&id));
+        let state = header.producer().and_then(|id| self.states.as_ref()?.get(&id));
         state.and_then(|state| state.batches.last()).is_some_and(|last| last.base_offset == base)
     }
 
     /// Remembers a batch that was appended at `base_offset`.
     pub fn remember(&mut self, header: &BatchHeader, base_offset: Offset) {
         let Some(id) = header.producer() else { return };
-        if self.states.len() >= PRODUCERS_MAX && !self.states.contains_key(&id) {
-            self.forget_oldest();
+        let states = self.states.get_or_insert_default();
+        if states.len() >= PRODUCERS_MAX && !states.contains_key(&id) {
+            forget_oldest(states);
         }
         let epoch = header.producer_epoch.get();
-        let state = self.states.entry(id).or_insert_with(|| ProducerState {
+        let state = states.entry(id).or_insert_with(|| ProducerState {
             id,
             epoch,
             last_timestamp_ms: 0,
@@ -89,18 +94,11 @@ impl Producers {
         state.last_timestamp_ms = header.max_timestamp.get();
     }
 
-    fn forget_oldest(&mut self) {
-        let offset_of = |state: &ProducerState| state.batches.last().map_or(0, |batch| batch.base_offset);
-        if let Some(oldest) = self.states.values().min_by_key(|state| offset_of(state)).map(|state| state.id)
-        {
-            self.states.remove(&oldest);
-        }
-    }
-
     /// What a checkpoint says of the producers when it ends before `end`: batches at or behind it are left to
     /// the journal.
     pub fn below(&self, end: Offset) -> Vec<ProducerState> {
-        let mut states: Vec<ProducerState> = self.states.values().cloned().collect();
+        let states = self.states.iter().flat_map(|states| states.values());
+        let mut states: Vec<ProducerState> = states.cloned().collect();
         for state in &mut states {
             state.batches.retain(|batch| batch.base_offset < end);
         }
@@ -111,15 +109,26 @@ impl Producers {
 
     /// Forgets batches at or behind `end`, which are gone.
     pub fn truncate(&mut self, end: Offset) {
-        for state in self.states.values_mut() {
+        let Some(states) = &mut self.states else { return };
+        for state in states.values_mut() {
             state.batches.retain(|batch| batch.base_offset < end);
         }
-        self.states.retain(|_, state| !state.batches.is_empty());
+        states.retain(|_, state| !state.batches.is_empty());
     }
 
     /// The producers as a checkpoint remembered them.
     pub fn restore(states: Vec<ProducerState>) -> Producers {
-        Producers { states: states.into_iter().map(|state| (state.id, state)).collect() }
+        let any = !states.is_empty();
+        Producers {
+            states: any.then(|| Box::new(states.into_iter().map(|state| (state.id, state)).collect())),
+        }
+    }
+}
+
+fn forget_oldest(states: &mut HashMap<i64, ProducerState>) {
+    let offset_of = |state: &ProducerState| state.batches.last().map_or(0, |batch| batch.base_offset);
+    if let Some(oldest) = states.values().min_by_key(|state| offset_of(state)).map(|state| state.id) {
+        states.remove(&oldest);
     }
 }
 

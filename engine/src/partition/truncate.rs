@@ -27,7 +27,7 @@ impl Partition {
     /// The watermarks as everybody else sees them: without what a truncation under way takes back.
     pub fn visible(&self) -> Watermarks {
         let Watermarks { start, settled, durable, end } = self.marks;
-        let limit = self.truncation.map_or(Offset::MAX, |truncation| truncation.end);
+        let limit = self.truncation.as_ref().map_or(Offset::MAX, |truncation| truncation.end);
         Watermarks { start, settled: settled.min(limit), durable: durable.min(limit), end: end.min(limit) }
     }
 

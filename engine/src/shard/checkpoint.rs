@@ -99,6 +99,11 @@ impl Checkpointer {
         self.durable = sequence;
     }
 
+    /// Whether none is being made.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+    }
+
     /// Removes a file once the frame `sequence` is durable.
     pub(super) fn remove_after(&mut self, sequence: u64, path: PathBuf) {
         self.removals.push((sequence, Op::Remove { path }));
@@ -151,15 +156,15 @@ impl Shard {
                     self.journal.files().release(sequence);
                 }
                 // A truncation that waits for a segment is in a frame that the checkpoint would contain.
-                let is_due = |partition: &Partition| partition.truncation.is_some_and(|found| found.durable);
+                let is_due = |partition: &Box<Partition>| partition.truncation.as_ref().is_some_and(|found| found.durable);
                 if self.logs.values().any(is_due) {
                     return;
                 }
                 let open = self.logs.values().any(|partition| partition.is_unsettled(sequence));
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
-                let checkpoint = self.checkpoint(sequence, chain);
+                let checkpoint = Box::new(self.checkpoint(sequence, chain));
                 self.checkpointer.let_go.append(&mut self.checkpointer.owed);
-                self.logs.values_mut().for_each(Partition::checkpoint_begins);
+                self.logs.values_mut().for_each(|partition| partition.checkpoint_begins());
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {
                     files.clear();
@@ -167,9 +172,19 @@ impl Shard {
                 if planted(Bug::ForgetDirectorySync) {
                     directories.clear();
                 }
-                self.checkpointer.phase =
-                    Phase::Syncing { checkpoint: Box::new(checkpoint), files, directories, in_flight: 0 };
-                self.sync_more();
+                let many = files.len() + directories.len() >= self.place.sizes.sync_all_min;
+                let whole = self.place.whole.clone().filter(|_| many);
+                if whole.is_some() {
+                    files.clear();
+                    directories.clear();
+                }
+                let whole = whole.filter(|_| !planted(Bug::SyncOfAllLeftOut));
+                let in_flight = usize::from(whole.is_some());
+                self.checkpointer.phase = Phase::Syncing { checkpoint, files, directories, in_flight };
+                match whole {
+                    Some(file) => self.want(Work::Checkpoint, Op::SyncAll { file }),
+                    None => self.sync_more(),
+                }
             }
             _ => {}
         }
@@ -284,7 +299,7 @@ impl Shard {
                 self.owed(let_go);
                 self.journal.files().release(sequence);
                 self.counts.checkpoints += 1;
-                self.logs.values_mut().for_each(Partition::checkpoint_counts);
+                self.logs.values_mut().for_each(|partition| partition.checkpoint_counts());
                 self.room.found(Wanting::Checkpoint);
                 return; // idle again
             }

@@ -18,6 +18,7 @@ pub(super) struct Held {
 struct HeldFrame {
     sequence: u64,
     bytes: usize,
+    /// Logs that have not let go of what they have in it.
     logs: Vec<LogId>,
 }
 
@@ -51,13 +52,29 @@ impl Held {
 impl Shard {
     /// Brings the frames in memory back under their limit: forgets settled ones from the front, and has a
     /// quarter of them settled when the front one is not.
+    ///
+    /// A checkpoint under way has settled more when it is done; what is settled beside it would be in two short runs.
     pub(super) fn reclaim(&mut self) {
         while self.held.bytes > self.place.memory_bytes {
-            let Some(front) = self.held.frames.front() else { return };
+            let Some(front) = self.held.frames.front_mut() else { return };
             let sequence = front.sequence;
-            let unsettled =
-                front.logs.iter().any(|log| self.logs.get(log).is_some_and(|log| log.is_unsettled(sequence)));
+            let mut unsettled = false;
+            // One by one, so that the next turn begins with the log that this one ended with.
+            while let Some(log) = front.logs.last() {
+                if let Some(partition) = self.logs.get_mut(log) {
+                    unsettled = partition.is_unsettled(sequence);
+                    if unsettled {
+                        break;
+                    }
+                    let settled = partition.marks().settled;
+                    partition.tail.forget(sequence, settled);
+                }
+                front.logs.pop();
+            }
             if unsettled {
+                if !self.checkpointer.is_idle() {
+                    return;
+                }
                 // Not more with every frame that goes: it takes a look at every log.
                 if self.settler.is_asked(sequence) {
                     return;
@@ -66,14 +83,8 @@ impl Shard {
                 self.settle_upto(upto);
                 return;
             }
-            let Some(front) = self.held.frames.pop_front() else { return };
             self.held.bytes -= front.bytes;
-            for log in front.logs {
-                if let Some(partition) = self.logs.get_mut(&log) {
-                    let settled = partition.marks().settled;
-                    partition.tail.forget(sequence, settled);
-                }
-            }
+            self.held.frames.pop_front();
         }
     }
 }

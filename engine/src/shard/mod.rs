@@ -40,7 +40,7 @@ use bytes::Bytes;
 use crate::format::batch::CheckedBatch;
 use crate::format::frame::Kind;
 use crate::format::run::RunPlace;
-use crate::io::{Completion, Done, Fault, Op, Token};
+use crate::io::{Completion, Descriptor, Done, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
 use crate::partition::{Partition, Reused, TailBatch, Verdict};
@@ -157,6 +157,8 @@ pub(crate) struct ShardPlace {
     /// Bytes of frames kept in memory to serve the ends of logs, unsettled ones included.
     pub memory_bytes: usize,
     pub sizes: Sizes,
+    /// The file system, if one sync makes all of it durable.
+    pub whole: Option<Descriptor>,
 }
 
 /// Figures of one shard, for metrics.
@@ -196,7 +198,8 @@ pub struct ShardCounts {
 #[derive(Debug)]
 pub struct Shard {
     place: ShardPlace,
-    logs: HashMap<LogId, Partition>,
+    /// Boxed, as a table has about as many empty places as full ones.
+    logs: HashMap<LogId, Box<Partition>>,
     journal: Journal,
     held: held::Held,
     settler: settle::Settler,
@@ -228,7 +231,7 @@ impl Shard {
         }
         Shard {
             place,
-            logs,
+            logs: logs.into_iter().map(|(log, partition)| (log, Box::new(partition))).collect(),
             journal,
             held: held::Held::default(),
             settler: settle::Settler::default(),
@@ -258,13 +261,13 @@ impl Shard {
             self.journal.push(Kind::Create, log, 0);
             let mut partition = Partition::new(log);
             partition.created_in = self.journal.gathering_sequence();
-            self.logs.insert(log, partition);
+            self.logs.insert(log, Box::new(partition));
         }
     }
 
     /// A log that exists for the owner: one being deleted does not.
     fn live(&self, log: LogId) -> Option<&Partition> {
-        self.logs.get(&log).filter(|partition| partition.deleted_in.is_none())
+        self.logs.get(&log).map(Box::as_ref).filter(|partition| partition.deleted_in.is_none())
     }
 
     /// Removes a log and all it holds. Durable with the next frame; its files go after that.
@@ -410,7 +413,7 @@ impl Shard {
                 Some((_, Effect::Truncate(log))) => self.truncation_durable(log),
                 Some((_, Effect::Delete(log))) => {
                     if let Some(partition) = self.logs.remove(&log) {
-                        if let Some(truncation) = partition.truncation {
+                        if let Some(truncation) = &partition.truncation {
                             self.events.push_back(ShardEvent::Truncated { ticket: truncation.ticket });
                         }
                         self.remove_files_of(&partition, sequence);
@@ -516,8 +519,8 @@ impl Shard {
         if self.journal.needs_seal() && self.seal_at_us.is_none() {
             self.seal_at_us = Some(now.monotonic_us + SEAL_AFTER_US);
         }
-        self.reclaim();
         self.drive_checkpoint();
+        self.reclaim();
         self.drive_settling();
         self.drive_readying();
         self.drive_compaction(now);

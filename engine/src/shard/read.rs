@@ -193,7 +193,7 @@ impl Shard {
             return Some(ReadOutcome::Data { batches, log_start, durable });
         };
         // What a truncation under way takes back may be there again when the run was read.
-        let truncated = partition.truncation.map_or(Offset::MAX, |truncation| truncation.end);
+        let truncated = partition.truncation.as_ref().map_or(Offset::MAX, |truncation| truncation.end);
         let (name, limit) = (segment.name, segment.limit.min(truncated));
         let end = limit.min(durable);
         if let Some(run) = self.reader.cached(log, name, &place) {

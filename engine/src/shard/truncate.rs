@@ -72,7 +72,7 @@ impl Shard {
         }
         self.journal.push(Kind::Truncate, log, end);
         let sequence = self.journal.gathering_sequence();
-        partition.truncation = Some(Truncation { end, ticket, sequence, durable: false });
+        partition.truncation = Some(Box::new(Truncation { end, ticket, sequence, durable: false }));
         self.effects.push_back((sequence, Effect::Truncate(log)));
         self.reader.truncate(log, marks.start, end, &mut self.events);
         Ok(())
@@ -104,7 +104,7 @@ impl Shard {
             return;
         }
         let Some(Truncation { end, ticket, sequence, .. }) =
-            partition.truncation.filter(|found| found.durable)
+            partition.truncation.as_deref().copied().filter(|found| found.durable)
         else {
             return;
         };

@@ -34,7 +34,7 @@ fn kind(op: &Op) -> u64 {
         Op::Write { position, data, durable, .. } => {
             2 ^ (position << 8) ^ ((data.len() as u64) << 40) ^ (u64::from(*durable) << 4)
         }
-        Op::Sync { .. } => 3,
+        Op::Sync { .. } | Op::SyncAll { .. } => 3,
         Op::Open { .. } => 4,
         Op::MakeDirectory { .. } => 5,
         Op::Rename { .. } => 6,

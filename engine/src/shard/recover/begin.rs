@@ -59,6 +59,7 @@ impl Recovery<'_> {
                 incarnation,
                 memory_bytes: self.config.memory_bytes,
                 sizes: self.config.sizes,
+                whole: self.config.disk.open_whole(&self.config.directory)?,
             };
             shards.push(Shard::new(place, logs, Journal::new(position, files, self.config.sizes)));
         }
