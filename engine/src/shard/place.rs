@@ -273,3 +273,58 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::limits::Sizes;
+    use crate::partition::Keep;
+    use crate::shard::rig::{Rig, Scratch, config};
+    use crate::types::LogId;
+
+    const LOG: LogId = LogId(4);
+    const OTHER: LogId = LogId(5);
+
+    #[test]
+    fn much_of_a_trimmed_log_is_written_once_and_is_there_after_a_crash() {
+        let scratch = Scratch::new("placed");
+        let mut config = config(&scratch.0, 1);
+        config.sizes = Sizes { segment_bytes: 1 << 20, ..Sizes::default() };
+        let mut rig = Rig::open_with(&config);
+        rig.shards[0].create(LOG);
+        rig.shards[0].create(OTHER);
+        for request in 0..200 {
+            rig.append(LOG, &vec![request as u8; 100_000], request);
+            rig.append(OTHER, &[request as u8; 100], request);
+            rig.settle();
+            rig.shards[0].trim_to_fit(LOG, Keep { since_ms: None, bytes_max: Some(3 << 20) });
+        }
+        let counts = rig.shards[0].counts();
+        assert!(counts.placed_bytes > counts.appended_bytes / 3, "{counts:?}");
+        let device_bytes = counts.journal.bytes + counts.settled_bytes;
+        assert!(device_bytes < counts.appended_bytes * 7 / 4, "{counts:?}");
+        let start = rig.shards[0].marks(LOG).unwrap().start;
+        let expected: Vec<(u64, u8)> = (start..200).map(|request| (request, request as u8)).collect();
+        assert_eq!(rig.read_all(LOG, start), expected);
+        // Nothing was stopped in order: the journal tells which runs there are.
+        drop(rig);
+        let mut rig = Rig::open_with(&config);
+        assert_eq!(rig.report.damage, []);
+        let start = rig.shards[0].marks(LOG).unwrap().start;
+        assert_eq!(rig.read_all(LOG, start), expected);
+        assert_eq!(rig.read_all(OTHER, 0), (0..200).map(|request| (request, request as u8)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_log_with_little_in_a_frame_goes_through_the_journal_alone() {
+        let scratch = Scratch::new("unplaced");
+        let mut rig = Rig::open(&scratch.0, 1);
+        rig.shards[0].create(LOG);
+        for request in 0..200 {
+            rig.append(LOG, &[request as u8; 1000], request);
+            rig.settle();
+            rig.shards[0].trim_to_fit(LOG, Keep { since_ms: None, bytes_max: Some(10_000) });
+        }
+        assert_eq!(rig.shards[0].counts().placed_bytes, 0);
+        assert!(rig.shards[0].logs[&LOG].placement.is_none(), "it costs no memory");
+    }
+}

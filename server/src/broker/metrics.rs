@@ -28,6 +28,8 @@ pub struct Metrics {
     pub appended: Appended,
     pub journal: Journal,
     pub settled_bytes: u64,
+    /// Of those, the bytes that no journal frame held.
+    pub placed_bytes: u64,
     /// Logs compacted, and bytes of segments that this gave back.
     pub compactions: u64,
     pub compacted_bytes: u64,
@@ -291,6 +293,12 @@ pub static FAMILIES: &[Family] = &[
     number("ringmain_settled_bytes_total", "Bytes written to segments.", Kind::Counter, |of| {
         of.settled_bytes
     }),
+    number(
+        "ringmain_placed_bytes_total",
+        "Of the bytes written to segments, those that were written nowhere before: large commits.",
+        Kind::Counter,
+        |of| of.placed_bytes,
+    ),
     number(
         "ringmain_writes_refused",
         "1 while new records are refused for want of room.",

@@ -305,6 +305,7 @@ impl Broker {
         metrics.journal.frames = counts.journal.frames;
         metrics.journal.bytes = counts.journal.bytes;
         metrics.settled_bytes = counts.settled_bytes;
+        metrics.placed_bytes = counts.placed_bytes;
         metrics.compactions = counts.compactions;
         metrics.compacted_bytes = counts.compacted_bytes;
         metrics.read_bytes_memory = counts.read_from_memory_bytes;
