@@ -85,6 +85,7 @@ impl Recovery<'_> {
             last = Some((*frame.header, placed));
             Ok(())
         })?;
+        self.last_frame = end.sequence;
         let Some((header, placed)) = last.filter(|(header, _)| header.sequence.get() == end.sequence) else {
             return Ok(None);
         };
@@ -173,6 +174,12 @@ impl Recovery<'_> {
         if contained || sequence <= partition.truncated_in {
             return Ok(());
         }
+        let found = self.read_run(entry, &run)?;
+        if found.is_err() && run.was_durable.get() != 0 && sequence == self.last_frame {
+            // A start that did not see this frame, whose write was reported to have failed, has used the place for what
+            // the frames before it hold. They hold these batches too.
+            return Ok(());
+        }
         if known.is_none() {
             while self.settle_run(log, name.base)? {}
             self.seal_active(log)?;
@@ -185,7 +192,6 @@ impl Recovery<'_> {
         let path = segment::path(&self.config.directory, log, name);
         self.adopted.insert(path.clone());
         self.dirty.insert(path.clone());
-        let found = self.read_run(entry, &run)?;
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let place = place_of(entry, &run);
         match found {
