@@ -98,6 +98,7 @@ impl Gathered {
             let mut rebuilt = Gathered { bytes: buffer::aligned(room), ..Gathered::default() };
             rebuilt.bytes.resize(HEADER_BYTES, 0);
             let mut pieces = std::mem::take(&mut self.pieces).into_iter();
+            let mut moved = Vec::new();
             let mut at = HEADER_BYTES;
             while let Some((entry, rest)) =
                 self.bytes.get(at..).and_then(|rest| EntryHeader::ref_from_prefix(rest).ok())
@@ -115,8 +116,8 @@ impl Gathered {
                     }
                     None => {
                         let range = rebuilt.push(*entry, bytes);
-                        if let Some(section) = placed.iter_mut().find(|section| section.entry == at) {
-                            section.entry = range.start - ENTRY_BYTES;
+                        if let Some(index) = placed.iter().position(|section| section.entry == at) {
+                            moved.push((index, range.start - ENTRY_BYTES));
                         }
                         if entry.kind == Kind::Batch.code() {
                             rebuilt.pieces.extend(pieces.next().map(|piece| Piece { bytes: range, ..piece }));
@@ -124,6 +125,9 @@ impl Gathered {
                     }
                 }
                 at = (at + ENTRY_BYTES + bytes.len()).next_multiple_of(ENTRY_ALIGNMENT);
+            }
+            for (index, entry) in moved {
+                placed[index].entry = entry;
             }
             let promises = std::mem::take(&mut self.promises);
             *self = Gathered { promises, ..rebuilt };

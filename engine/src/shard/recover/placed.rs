@@ -174,13 +174,14 @@ impl Recovery<'_> {
         if contained || sequence <= partition.truncated_in {
             return Ok(());
         }
+        let is_known = known.is_some();
         let found = self.read_run(entry, &run)?;
         if found.is_err() && run.was_durable.get() != 0 && sequence == self.last_frame {
             // A start that did not see this frame, whose write was reported to have failed, has used the place for what
             // the frames before it hold. They hold these batches too.
             return Ok(());
         }
-        if known.is_none() {
+        if !is_known {
             while self.settle_run(log, name.base)? {}
             self.seal_active(log)?;
             if let Some(partition) = self.logs.get_mut(&log) {
