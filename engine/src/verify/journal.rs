@@ -424,18 +424,19 @@ impl Walk<'_> {
             }
             return;
         };
-        let contained = end <= known.state.end || known.state.truncated_in >= sequence;
-        if contained {
+        if known.state.truncated_in >= sequence {
             return;
         }
+        let contained = end <= known.state.end.min(known.cut);
         let before = known.end;
         known.end = before.max(end);
         if base > before {
             let what = "records are missing before the run here";
             self.report.damage_of(path, place, log, Some(before..base), what);
         }
-        if self.deleted.contains(&log) {
-            return; // its files may be gone
+        // Of what the checkpoint contains, and of a log that was deleted, files may be gone.
+        if contained || self.deleted.contains(&log) {
+            return;
         }
         let name = SegmentName { base: run.segment_base.get(), generation: run.segment_generation.get() };
         let segment = segment::path(self.directory, log, name);

@@ -194,6 +194,9 @@ impl Recovery<'_> {
             return Ok(());
         }
         let end = end.max(partition.marks().start);
+        if let Some(contained) = self.contained.get_mut(&log) {
+            *contained = end.min(*contained); // what comes behind is other records
+        }
         let gone = partition.truncated(end, 0);
         // Runs of the last life may stand behind the part that counts; what replays them was taken back.
         let has_upcoming = self.upcoming.get(&log).is_some_and(|upcoming| !upcoming.is_empty());
