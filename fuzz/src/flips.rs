@@ -397,7 +397,7 @@ impl Model {
     /// damaged; everything else must be served.
     fn compare(&self, node: &mut Node, log: LogId, damaged: &Path) -> Result<Verdict, String> {
         let mut verdict = Verdict::Harmless;
-        let (mut next, end) = (0, self.end(log));
+        let (mut next, end) = (self.start(log), self.end(log));
         while next < end {
             match node.read(log, next) {
                 ReadOutcome::Data { batches, .. } => next = self.check(log, next, &batches)?,

@@ -97,8 +97,9 @@ fn read(directory: &Path) -> Result<String, String> {
     let mut lines = format!("start {}, {} shards\n", report.incarnation, report.shards);
     let mut node = Node::open_with(&config).map_err(|error| error.to_string())?;
     for log in node.logs() {
-        let (mut hash, mut end) = (0xcbf2_9ce4_8422_2325_u64, 0);
-        for found in node.read_all(log, 0) {
+        let start = node.shard(log).marks(log).map_or(0, |marks| marks.start);
+        let (mut hash, mut end) = (0xcbf2_9ce4_8422_2325_u64, start);
+        for found in node.read_all(log, start) {
             let (base, next, bytes): (Offset, Offset, _) = found?;
             if base != end || batch::check(&bytes).is_err() {
                 return Err(format!("offset {end} of {log:?} is not there"));

@@ -24,6 +24,10 @@ const JOURNAL_FILE_BYTES: u64 = 12 << 10;
 const LARGE: [LogId; 2] = [LogId(2), LogId(3)];
 const SMALL: [LogId; 2] = [LogId(4), LogId(5)];
 const FRESH: LogId = LogId(6);
+/// It is trimmed all the time, and its newest run was written beside a frame that is still in the journal.
+const PLACED: LogId = LogId(7);
+/// Within so many batches one of them must have been.
+const PLACED_BATCHES_MAX: usize = 400;
 
 /// How it is opened.
 pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
@@ -36,7 +40,7 @@ pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
             frame_body_bytes: 4000,
             run_bytes: 15 << 10,
             segment_bytes,
-            section_bytes_min: usize::MAX,
+            section_bytes_min: 2000,
             run_cache_bytes: 0,
             open_segments_max: 1,
             sync_all_min: usize::MAX,
@@ -61,6 +65,11 @@ impl Model {
         self.0.get(&log).and_then(|batches| batches.keys().next_back()).map_or(0, |base| base + 1)
     }
 
+    /// The first offset.
+    pub fn start(&self, log: LogId) -> Offset {
+        self.0.get(&log).and_then(|batches| batches.keys().next()).copied().unwrap_or(0)
+    }
+
     pub fn batch(&self, log: LogId, base: Offset) -> Option<&[u8]> {
         self.0.get(&log)?.get(&base).map(|bytes| &bytes[..])
     }
@@ -72,7 +81,8 @@ impl Model {
 
     /// An offset far enough from `base` to be in another run.
     pub fn another_run(&self, log: LogId, base: Offset) -> Offset {
-        if base == 0 { self.end(log) / 2 } else { 0 }
+        let start = self.start(log);
+        if base == start { (start + self.end(log)) / 2 } else { start }
     }
 }
 
@@ -120,7 +130,23 @@ impl Directory {
             self.append(node, SMALL[1], 100, random)?;
         }
         node.settle();
-        Ok(())
+        if life == 2 { self.fill_placed(node, random) } else { Ok(()) }
+    }
+
+    fn fill_placed(&mut self, node: &mut Node, random: &mut Random) -> Result<(), String> {
+        node.shard(PLACED).create(PLACED);
+        for _ in 0..PLACED_BATCHES_MAX {
+            let before = node.shard(PLACED).counts().placed_bytes;
+            self.append(node, PLACED, 2500, random)?;
+            if node.shard(PLACED).counts().placed_bytes > before {
+                return Ok(());
+            }
+            let start = self.model.end(PLACED) - 1;
+            node.shard(PLACED).trim(PLACED, start);
+            let batches = self.model.0.entry(PLACED).or_default();
+            *batches = batches.split_off(&start);
+        }
+        Err("no run was placed".to_string())
     }
 
     fn append(

@@ -50,6 +50,8 @@
 //! | 24 | 8 | largest timestamp | ms, of the batches |
 //! | 32 | 4 | run checksum | the checksum field of the run's header |
 //! | 36 | 4 | was durable | 1: before the frame was written, its batches in earlier frames; 0: it was written beside the frame |
+//! | 40 | 4 | | zero |
+//! | 44 | 4 | checksum | CRC-32C of the 44 bytes before |
 //!
 //! The directory is the headers of all entries once more, in other sectors than the body. So what a frame held is told by its front and by its back:
 //! rot in one place loses at most the batch that it hit, and says which.
@@ -130,7 +132,7 @@ pub struct EntryHeader {
     pub log: U64,
     /// What it means depends on the kind; see the table above.
     pub offset: U64,
-    /// Of a batch: the epoch it is stamped with; otherwise 0.
+    /// Of a batch or a run beside the frame: the epoch it is stamped with; otherwise 0.
     pub leader_epoch: U32,
     /// As in [`Entry::offsets_count`].
     pub offsets_count: U32,
@@ -155,17 +157,28 @@ pub struct PlacedRun {
     /// 1: the run was durable before the frame was written, and its batches had come in earlier ones; 0: it was written
     /// beside the frame.
     pub was_durable: U32,
+    /// Zeros.
+    pub zero: U32,
+    /// CRC-32C of everything before: of a frame that is damaged, this tells whether the entry is left.
+    pub checksum: U32,
 }
 
 /// Bytes of a [`PlacedRun`].
 pub const PLACED_BYTES: usize = size_of::<PlacedRun>();
 
-const _: () = assert!(PLACED_BYTES == 40);
+const _: () = assert!(PLACED_BYTES == 48);
 
 impl PlacedRun {
-    /// The run that a placed entry of a checked frame means; `None`: it makes no sense.
+    /// The run that a placed entry of a frame means; `None`: the entry is not sound.
     pub fn of(frame: &[u8], entry: &Entry) -> Option<PlacedRun> {
-        PlacedRun::read_from_bytes(frame.get(entry.bytes.clone())?).ok()
+        let run = PlacedRun::read_from_bytes(frame.get(entry.bytes.clone())?).ok()?;
+        (run.checksum == run.sealed().checksum).then_some(run)
+    }
+
+    /// The same with its checksum.
+    pub fn sealed(self) -> PlacedRun {
+        let checksum = crc32c(&self.as_bytes()[..PLACED_BYTES - 4]);
+        PlacedRun { checksum: U32::new(checksum), ..self }
     }
 }
 
@@ -355,7 +368,7 @@ pub struct Entry {
     pub log: LogId,
     /// Batch, placed run: its base offset. Trim: the new log start offset. Truncate: the new log end offset.
     pub offset: Offset,
-    /// Of a batch: the epoch it is stamped with; otherwise 0.
+    /// Of a batch or a run beside the frame: the epoch it is stamped with; otherwise 0.
     pub leader_epoch: i32,
     /// How many offsets a batch or a placed run has; 0 in version 1, where the batch alone says it.
     pub offsets_count: u32,

@@ -1,5 +1,5 @@
-//! The journal of one core: one frame per turn, one write per frame, durable when that write completes, and with it those
-//! of the runs that the frame says are in segments.
+//! The journal of one core: one frame per turn, durable when its write completes, and with it those of the runs that the
+//! frame says are in segments.
 //!
 //! In: entries to gather; completions of writes in flight. Out: the writes of the next frame; the frame
 //! that became durable, whose bytes go on serving as the tails of its logs. Never: looks inside a batch, has
@@ -156,7 +156,11 @@ impl Journal {
 
     /// The writes of the next frame, unless one is in flight, nothing is gathered, or every file is full. `target` says
     /// where a section goes, if it may: it is asked twice, and only the second answer is acted upon.
-    pub fn next_writes(&mut self, mut target: impl FnMut(&Section, bool) -> Option<Target>) -> Vec<Op> {
+    /// Each comes with the log whose segment it goes into; none: it is the frame.
+    pub fn next_writes(
+        &mut self,
+        mut target: impl FnMut(&Section, bool) -> Option<Target>,
+    ) -> Vec<(Option<LogId>, Op)> {
         let mut ops = Vec::new();
         if self.in_flight.is_some() {
             return ops;
@@ -177,8 +181,8 @@ impl Journal {
         for section in std::mem::take(&mut gathered.sections) {
             let Some(target) = target(&section, true) else { unreachable!("it was asked a moment ago") };
             let (run, op) = section.place(target, &mut gathered);
+            ops.push((Some(run.log), op));
             placed.push(run);
-            ops.push(op);
         }
         let header = self.header(gathered.entries_count, position, generation);
         let header = frame::finish(&mut gathered.bytes, header);
@@ -205,7 +209,7 @@ impl Journal {
         self.position.next_sequence += 1;
         self.position.chain = header.checksum.get();
         self.files.placed(header.checksum.get());
-        ops.push(Op::Write { file, position, data: bytes, durable: true });
+        ops.push((None, Op::Write { file, position, data: bytes, durable: true }));
         self.writes_left = ops.len();
         ops
     }

@@ -132,7 +132,7 @@ impl Section {
 
 /// What an entry says of a run.
 pub fn placed_run(header: &RunHeader, segment_base: Offset, segment_generation: u32) -> PlacedRun {
-    PlacedRun {
+    let run = PlacedRun {
         segment_base: U64::new(segment_base),
         segment_generation: U32::new(segment_generation),
         bytes: header.bytes,
@@ -140,7 +140,10 @@ pub fn placed_run(header: &RunHeader, segment_base: Offset, segment_generation: 
         max_timestamp_ms: I64::new(header.max_timestamp_ms.get()),
         run_checksum: header.checksum,
         was_durable: U32::new(0),
-    }
+        zero: U32::new(0),
+        checksum: U32::new(0),
+    };
+    run.sealed()
 }
 
 /// The entry was gathered before it was known what it would say.

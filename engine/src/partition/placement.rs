@@ -40,7 +40,7 @@ pub struct Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reused {
     pub name: SegmentName,
-    /// Its length.
+    /// Up to here it was written before.
     pub file_bytes: u64,
 }
 

@@ -45,7 +45,7 @@ use crate::journal::{DurableFrame, Journal, Piece, Promise};
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
 use crate::partition::{Partition, Reused, TailBatch, Verdict};
 use crate::planted::{Bug, planted};
-use crate::segment::{Segment, SegmentName};
+use crate::segment::{self, Segment, SegmentName};
 use crate::types::{LogId, Now, Offset, Ticket};
 
 use room::Wanting;
@@ -122,7 +122,8 @@ pub enum Refused {
 /// What an operation of the shard was for.
 #[derive(Debug)]
 enum Work {
-    Frame,
+    /// A frame, or a run beside it in the segment of a log.
+    Frame(Option<LogId>),
     Prepare,
     Settle(Box<settle::Job>),
     Ready(Box<place::Readying>),
@@ -507,8 +508,8 @@ impl Shard {
             let promises = self.journal.take_promises_early();
             self.keep(&promises);
         }
-        for op in ops {
-            self.want(Work::Frame, op);
+        for (log, op) in ops {
+            self.want(Work::Frame(log), op);
         }
         self.drive_room(now);
         if !self.room.is_held()
@@ -548,20 +549,25 @@ impl Shard {
         };
         match (work, completion.result) {
             // Once the shard has failed nothing is acknowledged, not even what happened to succeed.
-            (Work::Frame, Ok(_)) if self.failed.is_some() => {}
-            (Work::Frame, Ok(_)) => {
+            (Work::Frame(_), Ok(_)) if self.failed.is_some() => {}
+            (Work::Frame(_), Ok(_)) => {
                 if let Some(frame) = self.journal.written() {
                     self.durable(frame);
                 }
             }
-            (Work::Frame, Err(_)) if planted(Bug::AckFailedWrite) => {
+            (Work::Frame(_), Err(_)) if planted(Bug::AckFailedWrite) => {
                 if let Some(frame) = self.journal.written() {
                     self.durable(frame);
                 }
             }
-            (Work::Frame, Err(fault)) => {
+            (Work::Frame(None), Err(fault)) => {
                 let path = self.journal.current_path();
                 self.fail("write the journal", path, fault);
+            }
+            (Work::Frame(Some(log)), Err(fault)) => {
+                let active = self.logs.get(&log).and_then(|partition| partition.segments.active());
+                let path = active.map(|active| segment::path(&self.place.directory, log, active.name));
+                self.fail("write a segment", path.unwrap_or_default(), fault);
             }
             (Work::Prepare, result) => self.prepare_step(result),
             (Work::Compaction(step), result) => self.compaction_step(*step, result),

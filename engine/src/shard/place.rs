@@ -97,14 +97,15 @@ impl Shard {
             let end_position = placed.run.position.get() + placed.bytes.len() as u64;
             partition.segments.push(placed.run, end_position);
             partition.settled(placed.run.end_offset.get());
-            partition.in_frame_bytes += placed.bytes.len() as u32;
+            let own_bytes: usize = placed.pieces.iter().map(|piece| piece.bytes.len()).sum();
+            partition.in_frame_bytes += own_bytes as u32;
             if let Some(placement) = &mut partition.placement {
                 placement.in_flight = false;
             }
             touched.push(placed.log);
             self.counts.settled_bytes += placed.bytes.len() as u64;
             self.counts.settled_runs += 1;
-            self.counts.placed_bytes += placed.bytes.len() as u64;
+            self.counts.placed_bytes += own_bytes as u64;
             self.settler.unpark(placed.log);
         }
         bytes

@@ -30,7 +30,7 @@ use crate::types::LogId;
 fn placed_run(bytes: &[u8], name: SegmentName) -> Option<PlacedRun> {
     let (header, _) = RunHeader::read_from_prefix(bytes).ok()?;
     let run = crate::journal::placed_run(&header, name.base, name.generation);
-    Some(PlacedRun { was_durable: 1.into(), ..run })
+    Some(PlacedRun { was_durable: 1.into(), ..run }.sealed())
 }
 
 /// Whose file was written, and itself if it is open.

@@ -57,6 +57,9 @@ impl World {
                 let countdown = self.prng.between(1..300);
                 self.disk.plan(Plan { class: None, file: None, countdown, trouble: Trouble::PowerCut });
             }
+            Kind::Errors if self.bulk.as_mut().is_some_and(|chance| chance.percent(30)) => {
+                self.plan_failure_of(".seg", Some(Class::Write), 60);
+            }
             Kind::Errors if self.prng.percent(20) => self.plan_failure_of(".journal", Some(Class::Write), 60),
             Kind::Errors if self.prng.percent(60) => self.plan_error(250),
             Kind::Rot if self.astray.is_none() && self.prng.percent(25) => {

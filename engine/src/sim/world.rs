@@ -121,7 +121,7 @@ impl World {
         let section_bytes_min = chance.one_of(&[1 << 10, 3 << 10, usize::MAX]);
         let bulk = (section_bytes_min < usize::MAX && chance.percent(BULK_PERCENT)).then_some(chance);
         let open_segments_max = Prng::new(seed.rotate_left(16)).one_of(&[0, 1, 2, 64]);
-        let sync_all_min = Prng::new(seed.rotate_left(48)).one_of(&[2, usize::MAX, usize::MAX]);
+        let sync_all_min = Prng::new(seed.rotate_left(8)).one_of(&[2, usize::MAX, usize::MAX]);
         let free_bytes_min = shortages.as_mut().map_or(0, |prng| prng.one_of(&[0, 1]));
         let config = OpenConfig {
             directory: PathBuf::from("data"),

@@ -105,6 +105,9 @@ impl Recovery<'_> {
             if !self.read_run(entry, run)?.is_ok_and(whole) {
                 let upto = header.sequence.get() - 1;
                 self.deleted.retain(|_, deleted_in| *deleted_in <= upto);
+                for upcoming in self.upcoming.values_mut() {
+                    upcoming.retain(|next| next.sequence <= upto);
+                }
                 return Ok(Some(upto));
             }
         }
