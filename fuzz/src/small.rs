@@ -26,6 +26,8 @@ const SMALL: [LogId; 2] = [LogId(4), LogId(5)];
 const FRESH: LogId = LogId(6);
 /// It is trimmed all the time, and its newest run was written beside a frame that is still in the journal.
 const PLACED: LogId = LogId(7);
+/// So many batches of it are left, a segment and more.
+const PLACED_BATCHES_KEPT: u64 = 10;
 /// Within so many batches one of them must have been.
 const PLACED_BATCHES_MAX: usize = 400;
 
@@ -141,10 +143,11 @@ impl Directory {
             if node.shard(PLACED).counts().placed_bytes > before {
                 return Ok(());
             }
-            let start = self.model.end(PLACED) - 1;
+            let start = self.model.end(PLACED).saturating_sub(PLACED_BATCHES_KEPT);
             node.shard(PLACED).trim(PLACED, start);
             let batches = self.model.0.entry(PLACED).or_default();
             *batches = batches.split_off(&start);
+            node.settle();
         }
         Err("no run was placed".to_string())
     }

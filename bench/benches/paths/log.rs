@@ -55,7 +55,7 @@ fn frame(sent: &Bytes) -> Path {
     let (sent, mut gathering) = (sent.clone(), Gathering::new(Sizes::default()));
     Path::new("frame-build-4x16k", move || {
         for number in 0..4 {
-            gathering.push(Kind::Batch, LOG, number * 16, 0, 16, black_box(&sent));
+            gathering.push(Kind::Batch, LOG, number * 16..(number + 1) * 16, 0, black_box(&sent));
         }
         let frame = gathering.take();
         frame.padded_bytes() + crc32c(&frame.bytes[HEADER_BYTES..]) as usize

@@ -54,7 +54,7 @@
 //! | 44 | 4 | checksum | CRC-32C of the 44 bytes before |
 //!
 //! The directory is the headers of all entries once more, in other sectors than the body. So what a frame held is told by its front and by its back:
-//! rot in one place loses at most the batch that it hit, and says which.
+//! rot in one place loses at most the batch or the entry of the run that it hit, and says which.
 //!
 //! Version 1 has neither directory nor copy, and its position, in bytes, takes the place of block and directory
 //! checksum. It is read, never written.

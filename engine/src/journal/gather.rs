@@ -216,7 +216,8 @@ impl Gathering {
         let log = piece.log;
         if !self.frame.sections.iter().any(|section| section.log == log) {
             let chunk = self.chunks.remove(&log).unwrap_or_default();
-            let entry = self.push(Kind::Placed, log, piece.base..piece.base, leader_epoch, &[0; PLACED_BYTES]);
+            let entry =
+                self.push(Kind::Placed, log, piece.base..piece.base, leader_epoch, &[0; PLACED_BYTES]);
             let section = Section::new(log, leader_epoch, entry.start - ENTRY_BYTES, chunk);
             self.frame.sections.push(section);
         }

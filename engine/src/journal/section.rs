@@ -123,9 +123,14 @@ impl Section {
         let body = &bytes[RUN_HEADER_BYTES..end];
         let header = RunHeader::new(log, offsets, max_timestamp_ms, target.position, body);
         bytes[..RUN_HEADER_BYTES].copy_from_slice(header.as_bytes());
-        fill_in(&mut frame.bytes[entry..], &placed_run(&header, target.segment_base, target.segment_generation), &header);
+        fill_in(
+            &mut frame.bytes[entry..],
+            &placed_run(&header, target.segment_base, target.segment_generation),
+            &header,
+        );
         let bytes = bytes.freeze();
-        let op = Op::Write { file: target.file, position: target.position, data: bytes.clone(), durable: true };
+        let op =
+            Op::Write { file: target.file, position: target.position, data: bytes.clone(), durable: true };
         (Placed { log, run: header.place(), bytes, pieces }, op)
     }
 }

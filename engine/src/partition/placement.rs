@@ -19,7 +19,7 @@ const MEAN_OF: usize = 8;
 #[derive(Debug, Default)]
 pub struct Placement {
     /// Bytes that a frame had of the log, of those that had any.
-    mean_bytes: usize,
+    pub mean_bytes: usize,
     /// The mean reached what is worth a write of its own, and has not fallen to half of that since.
     pub has_much: bool,
     /// The segment that takes whole runs. The journal tells every run in it that the last checkpoint does not know.

@@ -17,7 +17,7 @@ use super::settle::DirtyFile;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::partition::{Partition, Reused};
+use crate::partition::Reused;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
 use crate::types::LogId;
@@ -156,8 +156,8 @@ impl Shard {
                     self.journal.files().release(sequence);
                 }
                 // A truncation that waits for a segment is in a frame that the checkpoint would contain.
-                let is_due = |partition: &Box<Partition>| partition.truncation.as_ref().is_some_and(|found| found.durable);
-                if self.logs.values().any(is_due) {
+                let mut truncations = self.logs.values().filter_map(|log| log.truncation.as_ref());
+                if truncations.any(|found| found.durable) {
                     return;
                 }
                 let open = self.logs.values().any(|partition| partition.is_unsettled(sequence));
@@ -279,13 +279,17 @@ impl Shard {
                 let op = Op::Write { file: file.clone(), position: 0, data: data.freeze(), durable: false };
                 (Phase::Writing { sequence: checkpoint.sequence, chain: checkpoint.chain, file }, op)
             }
-            (Phase::Writing { sequence, chain, .. }, _) if planted(Bug::CheckpointFileNotSynced) => {
-                (Phase::Renaming { sequence, chain }, Op::Rename { from: self.path(".new"), to: self.path("") })
+            (Phase::Writing { sequence, chain, .. }, _) if planted(Bug::CheckpointFileNotSynced) => (
+                Phase::Renaming { sequence, chain },
+                Op::Rename { from: self.path(".new"), to: self.path("") },
+            ),
+            (Phase::Writing { sequence, chain, file }, _) => {
+                (Phase::SyncingFile { sequence, chain }, Op::Sync { file })
             }
-            (Phase::Writing { sequence, chain, file }, _) => (Phase::SyncingFile { sequence, chain }, Op::Sync { file }),
-            (Phase::SyncingFile { sequence, chain }, _) => {
-                (Phase::Renaming { sequence, chain }, Op::Rename { from: self.path(".new"), to: self.path("") })
-            }
+            (Phase::SyncingFile { sequence, chain }, _) => (
+                Phase::Renaming { sequence, chain },
+                Op::Rename { from: self.path(".new"), to: self.path("") },
+            ),
             (Phase::Renaming { sequence, chain }, _) => {
                 let op = Op::Open { path: self.place.directory.join("state"), how: Open::Directory };
                 (Phase::OpeningDirectory { sequence, chain }, op)

@@ -65,7 +65,8 @@ pub(super) fn target(
     let whole = before.is_empty() || from.end == offsets.start;
     let bytes = RUN_HEADER_BYTES + partition.unsettled_bytes() + section.body_bytes();
     let end = active.position + buffer::padded(bytes) as u64;
-    let has_room = active.position < sizes.segment_bytes.min(partition.segment_bytes_max) && end <= into.file_bytes;
+    let has_room =
+        active.position < sizes.segment_bytes.min(partition.segment_bytes_max) && end <= into.file_bytes;
     (free && fits && whole && has_room).then_some(())?;
     Some(Target {
         file: active.file.clone()?,
@@ -149,8 +150,8 @@ impl Shard {
         let empty = active.is_some_and(|active| active.runs.is_empty());
         let Some(placement) = &mut partition.placement else { return };
         let takes_runs = active.is_some_and(|active| {
-            let room = |into: &Reused| active.position + sizes.run_bytes as u64 <= into.file_bytes;
-            placement.into.as_ref().is_some_and(|into| into.name == active.name && room(into))
+            let next_end = active.position + placement.mean_bytes as u64;
+            placement.into.is_some_and(|into| into.name == active.name && next_end <= into.file_bytes)
                 && active.position < full
                 && !active.is_cut()
         });
@@ -222,9 +223,7 @@ impl Shard {
         let Readying { log, from, name, ref step } = readying;
         let path = segment::path(&self.place.directory, log, name);
         let op = match step {
-            Step::Rename => {
-                Op::Rename { from: segment::path(&self.place.directory, log, from), to: path }
-            }
+            Step::Rename => Op::Rename { from: segment::path(&self.place.directory, log, from), to: path },
             Step::OpenDirectory => {
                 Op::Open { path: segment::directory(&self.place.directory, log), how: Open::Directory }
             }
@@ -260,9 +259,7 @@ impl Shard {
             let full = partition.as_ref().map_or(0, |found| found.segment_bytes_max.min(sizes.segment_bytes));
             let placement = partition.and_then(|partition| partition.placement.as_mut());
             let wanted = |placement: &&mut Box<Placement>| {
-                placement.has_much
-                    && placement.spares.len() < SPARES_MAX
-                    && file.file_bytes >= full / 4 * 3
+                placement.has_much && placement.spares.len() < SPARES_MAX && file.file_bytes >= full / 4 * 3
             };
             match placement.filter(wanted) {
                 Some(placement) => placement.spares.push(file),
@@ -312,7 +309,10 @@ mod tests {
         assert_eq!(rig.report.damage, []);
         let start = rig.shards[0].marks(LOG).unwrap().start;
         assert_eq!(rig.read_all(LOG, start), expected);
-        assert_eq!(rig.read_all(OTHER, 0), (0..200).map(|request| (request, request as u8)).collect::<Vec<_>>());
+        assert_eq!(
+            rig.read_all(OTHER, 0),
+            (0..200).map(|request| (request, request as u8)).collect::<Vec<_>>()
+        );
     }
 
     #[test]

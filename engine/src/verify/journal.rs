@@ -402,14 +402,7 @@ impl Walk<'_> {
     }
 
     /// Checks a run that the journal means, unless the checkpoint contains it. Beside the last frame it may be torn.
-    fn placed(
-        &mut self,
-        path: &Path,
-        header: &FrameHeader,
-        entry: &Entry,
-        bytes: &Bytes,
-        last: Option<u64>,
-    ) {
+    fn placed(&mut self, path: &Path, header: &FrameHeader, entry: &Entry, bytes: &Bytes, last: Option<u64>) {
         self.report.counts.entries += 1;
         let (log, base, sequence) = (entry.log, entry.offset, header.sequence.get());
         let end = base.saturating_add(u64::from(entry.offsets_count));
@@ -441,7 +434,8 @@ impl Walk<'_> {
         let name = SegmentName { base: run.segment_base.get(), generation: run.segment_generation.get() };
         let segment = segment::path(self.directory, log, name);
         let may_be_torn = Some(sequence) == last && run.was_durable.get() == 0;
-        let found = extent::placed(self.disk, &mut self.report, &segment, (log, name.base), &run, may_be_torn);
+        let found =
+            extent::placed(self.disk, &mut self.report, &segment, (log, name.base), &run, may_be_torn);
         self.report.unless_unreadable(&segment, found);
     }
 

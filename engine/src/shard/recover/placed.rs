@@ -26,7 +26,8 @@ use crate::types::{LogId, Offset};
 /// The entries of a frame in the order in which they came about: a run that was durable before the frame was written comes
 /// first. What else the frame says of its log takes effect with the frame, or is behind it in the segment.
 pub(super) fn in_order<'a>(frame: &'a Replay<'_>) -> impl Iterator<Item = (&'a Entry, Option<PlacedRun>)> {
-    let run = |entry: &Entry| (entry.kind == Kind::Placed).then(|| PlacedRun::of(frame.bytes, entry)).flatten();
+    let run =
+        |entry: &Entry| (entry.kind == Kind::Placed).then(|| PlacedRun::of(frame.bytes, entry)).flatten();
     let entries = frame.entries.iter().map(move |entry| (entry, run(entry)));
     let was_durable = |run: &Option<PlacedRun>| run.is_some_and(|run| run.was_durable.get() != 0);
     let first = entries.clone().filter(move |(_, run)| was_durable(run));
@@ -75,7 +76,10 @@ impl Recovery<'_> {
             let mut placed: Vec<(Entry, PlacedRun)> = Vec::new();
             for (entry, run) in in_order(&frame) {
                 if let Some(run) = run {
-                    upcoming.entry(entry.log).or_default().push_back(Upcoming { sequence, segment: name_of(&run) });
+                    upcoming
+                        .entry(entry.log)
+                        .or_default()
+                        .push_back(Upcoming { sequence, segment: name_of(&run) });
                     placed.push((entry.clone(), run));
                 } else if entry.kind == Kind::Delete {
                     deleted.insert(entry.log, sequence);
@@ -100,7 +104,8 @@ impl Recovery<'_> {
             }
             // Behind its batches it may be torn as well, and then what lies there is of the file's last use.
             let whole = |(run, body): (Bytes, Bytes)| {
-                run.get(RUN_HEADER_BYTES + body.len()..).is_some_and(|padding| padding.iter().all(|byte| *byte == 0))
+                run.get(RUN_HEADER_BYTES + body.len()..)
+                    .is_some_and(|padding| padding.iter().all(|byte| *byte == 0))
             };
             if !self.read_run(entry, run)?.is_ok_and(whole) {
                 let upto = header.sequence.get() - 1;
@@ -115,11 +120,7 @@ impl Recovery<'_> {
     }
 
     /// The run that an entry means, and its batches; or what is wrong.
-    fn read_run(
-        &self,
-        entry: &Entry,
-        run: &PlacedRun,
-    ) -> Result<Result<(Bytes, Bytes), String>, OpenError> {
+    fn read_run(&self, entry: &Entry, run: &PlacedRun) -> Result<Result<(Bytes, Bytes), String>, OpenError> {
         let path = segment::path(&self.config.directory, entry.log, name_of(run));
         if !self.config.disk.exists(&path) {
             return Ok(Err("the segment file is gone".to_string()));
@@ -127,7 +128,8 @@ impl Recovery<'_> {
         let place = place_of(entry, run);
         let file = self.config.disk.open(&path, Open::Read)?;
         let bytes = disk::read(&path, &file, run.position.get(), place.total_bytes())?.freeze();
-        let is_it = RunHeader::read_from_prefix(&bytes).is_ok_and(|(header, _)| header.checksum == run.run_checksum);
+        let is_it =
+            RunHeader::read_from_prefix(&bytes).is_ok_and(|(header, _)| header.checksum == run.run_checksum);
         if !is_it {
             return Ok(Err("the run is not the one that the journal means".to_string()));
         }
