@@ -141,6 +141,7 @@ impl Directory {
             let before = node.shard(PLACED).counts().placed_bytes;
             self.append(node, PLACED, 2500, random)?;
             if node.shard(PLACED).counts().placed_bytes > before {
+                node.settle(); // a frame behind it says that it was durable
                 return Ok(());
             }
             let start = self.model.end(PLACED).saturating_sub(PLACED_BATCHES_KEPT);
