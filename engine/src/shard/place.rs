@@ -296,6 +296,7 @@ mod tests {
             rig.settle();
             rig.shards[0].trim_to_fit(LOG, Keep { since_ms: None, bytes_max: Some(3 << 20) });
         }
+        rig.settle(); // the last trim is durable
         let counts = rig.shards[0].counts();
         assert!(counts.placed_bytes > counts.appended_bytes / 3, "{counts:?}");
         let device_bytes = counts.journal.bytes + counts.settled_bytes;
