@@ -607,7 +607,8 @@ impl Shard {
         self.failed.is_some()
             || (self.journal.is_idle()
                 && !self.journal.needs_seal()
-                && !self.settler.waiting().any(truncating))
+                && !self.settler.waiting().any(truncating)
+                && !self.unready.iter().any(|readying| truncating(&readying.log)))
     }
 
     /// Lets the seal go out now rather than after the quiet time: for a clean shutdown.

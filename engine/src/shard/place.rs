@@ -24,7 +24,7 @@ use crate::types::LogId;
 /// One step of making a segment ready that takes whole runs.
 #[derive(Debug)]
 pub(super) struct Readying {
-    log: LogId,
+    pub(super) log: LogId,
     /// The name of the file before, and the one it gets.
     from: SegmentName,
     name: SegmentName,
