@@ -367,7 +367,7 @@ impl Worker<'_> {
         }
     }
 
-    /// The run that `position` of a segment lies in.
+    /// The run that `position` of a segment lies in, unless all of it was trimmed or is left of an earlier use of the file.
     fn place(&self, path: &Path, position: usize) -> Option<Place> {
         let (log, bytes) = (log_of(path)?, self.subject.directory.disk.bytes(path));
         let mut at = SEGMENT_HEADER_BYTES;
@@ -375,7 +375,9 @@ impl Worker<'_> {
             let header = RunHeader::read(bytes.get(at..)?, log, at as u64).ok()?;
             if position < at + header.total_bytes() {
                 let used = at..at + RUN_HEADER_BYTES + header.bytes.get() as usize;
-                return Some(Place { log, base: header.base_offset.get(), used });
+                let start = self.subject.directory.model.start(log);
+                let base = header.base_offset.get().max(start);
+                return (start < header.end_offset.get()).then_some(Place { log, base, used });
             }
             at += header.total_bytes();
         }
