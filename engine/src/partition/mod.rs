@@ -179,6 +179,11 @@ impl Partition {
         sealed.filter(|segment| segment.end() <= self.sealed_below)
     }
 
+    /// Whether the last checkpoint knows all of the segment, so that the journal behind it means no run in it.
+    pub fn is_contained(&self, segment: &Segment) -> bool {
+        segment.sealed && segment.end() <= self.sealed_below
+    }
+
     /// Whether the batch at `base` is the last of its producer.
     pub fn is_last_of_producer(&self, header: &BatchHeader, base: Offset) -> bool {
         self.producers.is_last(header, base)

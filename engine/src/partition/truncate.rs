@@ -63,6 +63,8 @@ impl Partition {
         self.tail.truncate(end);
         self.marks.end = end;
         self.marks.durable = self.marks.durable.min(end);
+        self.sealed_below = self.sealed_below.min(end);
+        self.sealed_below_next = self.sealed_below_next.min(end);
         let mut gone = Vec::new();
         if end < self.marks.settled {
             // Also if no segment is found: its file may be gone, and yet an older checkpoint refers to it.

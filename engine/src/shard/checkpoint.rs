@@ -99,6 +99,10 @@ impl Checkpointer {
         self.durable = sequence;
     }
 
+    pub(super) fn durable_upto(&self) -> u64 {
+        self.durable
+    }
+
     /// Whether none is being made.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
@@ -252,6 +256,7 @@ impl Shard {
                 if fault.is_no_space() =>
             {
                 self.checkpointer.phase = Phase::Idle;
+                self.release_spares();
                 return self.room.found_none(Wanting::Checkpoint);
             }
             (Err(fault), _) => return self.fail("write a checkpoint", self.path(""), fault),
@@ -300,7 +305,7 @@ impl Shard {
             (Phase::SyncingDirectory { sequence, chain }, _) => {
                 self.checkpointer.upto = (sequence, chain);
                 let let_go = std::mem::take(&mut self.checkpointer.let_go);
-                self.owed(let_go);
+                self.let_go(let_go);
                 self.journal.files().release(sequence);
                 self.counts.checkpoints += 1;
                 self.logs.values_mut().for_each(|partition| partition.checkpoint_counts());

@@ -444,22 +444,24 @@ impl Shard {
 
     /// Removes segments' files once the frame `sequence` is durable.
     fn remove_segments(&mut self, log: LogId, gone: &[Segment], sequence: u64) {
-        let may_have_placed = self.logs.get(&log).is_some_and(|partition| partition.placement.is_some());
         // A compaction may yet put another file in the place of one that is trimmed.
         let replaced = self.compactor.is_busy_with(log);
-        for Segment { name, position, .. } in gone {
-            self.reader.forget_segment(log, *name);
-            self.settler.forget(log, *name);
-            if may_have_placed {
-                // The journal may mean runs in it that the last checkpoint does not know.
-                let file = Reused { name: *name, file_bytes: if replaced { 0 } else { *position } };
-                match planted(Bug::PlacedSegmentRemovedTooSoon) {
-                    true => self.owed(vec![(log, file)]),
-                    false => self.checkpointer.remove_after_next(log, file),
-                }
-            } else {
-                let path = crate::segment::path(&self.place.directory, log, *name);
+        for segment in gone {
+            self.reader.forget_segment(log, segment.name);
+            self.settler.forget(log, segment.name);
+            let partition = self.logs.get(&log).filter(|partition| partition.placement.is_some());
+            let Some(partition) = partition.filter(|_| sequence <= self.checkpointer.durable_upto()) else {
+                let path = segment::path(&self.place.directory, log, segment.name);
                 self.checkpointer.remove_after(sequence, path);
+                continue;
+            };
+            let file_bytes = if replaced { 0 } else { segment.position };
+            let file = Reused { name: segment.name, file_bytes };
+            if partition.is_contained(segment) || planted(Bug::PlacedSegmentRemovedTooSoon) {
+                self.let_go(vec![(log, file)]);
+            } else {
+                // The journal may mean runs in it that the last checkpoint does not know.
+                self.checkpointer.remove_after_next(log, file);
             }
         }
     }

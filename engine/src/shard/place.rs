@@ -251,15 +251,20 @@ impl Shard {
         }
     }
 
-    /// Trimmed segments that no checkpoint refers to any more: kept to be used again, or removed.
-    pub(super) fn owed(&mut self, owed: Vec<(LogId, Reused)>) {
-        for (log, file) in owed {
+    /// Trimmed segments in which neither the last checkpoint nor the journal behind it means anything that is not trimmed:
+    /// kept to be used again, or removed.
+    pub(super) fn let_go(&mut self, files: Vec<(LogId, Reused)>) {
+        let is_short = self.shortage().is_some();
+        for (log, file) in files {
             let sizes = &self.place.sizes;
             let partition = self.logs.get_mut(&log);
             let full = partition.as_ref().map_or(0, |found| found.segment_bytes_max.min(sizes.segment_bytes));
             let placement = partition.and_then(|partition| partition.placement.as_mut());
             let wanted = |placement: &&mut Box<Placement>| {
-                placement.has_much && placement.spares.len() < SPARES_MAX && file.file_bytes >= full / 4 * 3
+                !is_short
+                    && placement.has_much
+                    && placement.spares.len() < SPARES_MAX
+                    && file.file_bytes >= full / 4 * 3
             };
             match placement.filter(wanted) {
                 Some(placement) => placement.spares.push(file),
@@ -268,6 +273,20 @@ impl Shard {
                     self.remove(Op::Remove { path });
                 }
             }
+        }
+    }
+
+    /// The device is full: what is kept to be used again goes first.
+    pub(super) fn release_spares(&mut self) {
+        let mut spares: Vec<(LogId, Reused)> = Vec::new();
+        for partition in self.logs.values_mut() {
+            let log = partition.id;
+            let own = partition.placement.iter_mut().flat_map(|placement| placement.spares.drain(..));
+            spares.extend(own.map(|file| (log, file)));
+        }
+        for (log, file) in spares {
+            let path = segment::path(&self.place.directory, log, file.name);
+            self.remove(Op::Remove { path });
         }
     }
 }
