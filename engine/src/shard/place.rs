@@ -41,7 +41,8 @@ enum Step {
     Sync(Descriptor),
 }
 
-/// Where the section of frame `sequence` may go: behind all of its log that is durable, if that is in the segment or fits in the same run.
+/// Where the section of frame `sequence` may go: behind all of its log that is durable, if that is in the segment or fits in
+/// the same run.
 pub(super) fn target(
     partition: &Partition,
     section: &Section,
@@ -61,13 +62,14 @@ pub(super) fn target(
         && offsets.end <= partition.settle_limit()
         && partition.unsettled_bytes() <= sizes.run_bytes
         && section.body_bytes() >= sizes.section_bytes_min / 2;
-    let (before, from, max_timestamp_ms) = partition.to_settle(usize::MAX, offsets.start);
+    (free && fits).then_some(())?;
+    let (before, from, max_timestamp_ms) = partition.to_settle(sizes.run_bytes, offsets.start);
     let whole = before.is_empty() || from.end == offsets.start;
     let bytes = RUN_HEADER_BYTES + partition.unsettled_bytes() + section.body_bytes();
     let end = active.position + buffer::padded(bytes) as u64;
     let has_room =
         active.position < sizes.segment_bytes.min(partition.segment_bytes_max) && end <= into.file_bytes;
-    (free && fits && whole && has_room).then_some(())?;
+    (whole && has_room).then_some(())?;
     Some(Target {
         file: active.file.clone()?,
         segment_base: into.name.base,
