@@ -179,9 +179,9 @@ impl Partition {
         sealed.filter(|segment| segment.end() <= self.sealed_below)
     }
 
-    /// Whether the last checkpoint knows all of the segment, so that the journal behind it means no run in it.
-    pub fn is_contained(&self, segment: &Segment) -> bool {
-        segment.sealed && segment.end() <= self.sealed_below
+    /// Whether the journal may mean a run in the segment that the last checkpoint does not know.
+    pub fn is_needed(&self, segment: &Segment) -> bool {
+        segment.is_meant && !(segment.sealed && segment.end() <= self.sealed_below)
     }
 
     /// Whether the batch at `base` is the last of its producer.

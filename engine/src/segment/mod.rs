@@ -34,6 +34,8 @@ pub struct Segment {
     pub position: u64,
     /// Whether its file is complete.
     pub sealed: bool,
+    /// Whether the journal may mean runs in it that a checkpoint does not know yet.
+    pub is_meant: bool,
     /// Open since it was written or read, unless too many are open.
     pub file: Option<Descriptor>,
 }
@@ -111,14 +113,15 @@ impl Segments {
         assert!(self.active().is_none() && self.list.last().is_none_or(|last| last.end() <= name.base));
         let (runs, limit) = (Vec::new(), Offset::MAX);
         self.list.reserve_exact(1); // most logs of many have one, and there may be a great many logs
-        self.list.push(Segment { name, runs, limit, position: 0, sealed: false, file: None });
+        let is_meant = false;
+        self.list.push(Segment { name, runs, limit, position: 0, sealed: false, is_meant, file: None });
     }
 
     /// The same for a file that has its header already, so that the next run goes to `position`.
     pub fn begin_at(&mut self, name: SegmentName, position: u64, file: Descriptor) {
         self.begin(name);
         if let Some(active) = self.active_mut() {
-            (active.position, active.file) = (position, Some(file));
+            (active.position, active.file, active.is_meant) = (position, Some(file), true);
         }
     }
 
@@ -211,7 +214,8 @@ impl Segments {
         );
         assert!(!segment.is_cut(), "a log that was truncated is not compacted");
         let (name, limit) = (segment.name, segment.limit);
-        *segment = Segment { name, runs, limit, position, sealed: true, file: Some(file) };
+        let is_meant = false;
+        *segment = Segment { name, runs, limit, position, sealed: true, is_meant, file: Some(file) };
         assert!(segment.end() == last, "a compacted segment ends where it ended");
     }
 

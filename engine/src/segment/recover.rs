@@ -159,9 +159,15 @@ impl Walk<'_> {
             .ok_or(BadSegment("the table of runs is cut short"))
             .and_then(|table| run::table(table, &last_block));
         match runs {
-            Ok(runs) => {
-                Ok(Segment { name: self.name, runs, limit: Offset::MAX, position, sealed: true, file: None })
-            }
+            Ok(runs) => Ok(Segment {
+                name: self.name,
+                runs,
+                limit: Offset::MAX,
+                position,
+                sealed: true,
+                is_meant: false,
+                file: None,
+            }),
             Err(bad) => {
                 self.damaged(position, bad.0);
                 self.by_its_runs(position)
@@ -172,7 +178,15 @@ impl Walk<'_> {
     /// A segment whose table is damaged: every run up to the first that is not sound.
     fn by_its_runs(&mut self, limit: u64) -> Result<Segment, OpenError> {
         let (runs, position, _) = self.sound_runs(SEGMENT_HEADER_BYTES as u64, limit)?;
-        Ok(Segment { name: self.name, runs, limit: Offset::MAX, position, sealed: true, file: None })
+        Ok(Segment {
+            name: self.name,
+            runs,
+            limit: Offset::MAX,
+            position,
+            sealed: true,
+            is_meant: false,
+            file: None,
+        })
     }
 
     /// The segment that was being filled: every sound run up to where the checkpoint says that it ended.
@@ -195,7 +209,15 @@ impl Walk<'_> {
         }
         let whole = position == limit && self.file_bytes >= limit;
         let file = None; // opened again when it is written on: there may be more than a process may have open
-        Ok(Segment { name: self.name, runs, limit: Offset::MAX, position: limit, sealed: !whole, file })
+        Ok(Segment {
+            name: self.name,
+            runs,
+            limit: Offset::MAX,
+            position: limit,
+            sealed: !whole,
+            is_meant: false,
+            file,
+        })
     }
 
     /// Runs from `position` on, one behind the other, up to `limit`; where the first that is not sound would be, and

@@ -457,11 +457,10 @@ impl Shard {
             };
             let file_bytes = if replaced { 0 } else { segment.position };
             let file = Reused { name: segment.name, file_bytes };
-            if partition.is_contained(segment) || planted(Bug::PlacedSegmentRemovedTooSoon) {
-                self.let_go(vec![(log, file)]);
-            } else {
-                // The journal may mean runs in it that the last checkpoint does not know.
+            if partition.is_needed(segment) && !planted(Bug::PlacedSegmentRemovedTooSoon) {
                 self.checkpointer.remove_after_next(log, file);
+            } else {
+                self.let_go(vec![(log, file)]);
             }
         }
     }
