@@ -6,7 +6,7 @@
 //! checkpoint refers to.
 //!
 //! ```text
-//!   spare ─> rename ─> sync the directory ─> open ─> write the header ─> sync: ready
+//!   spare ─> rename ─> sync the directories ─> open ─> write the header ─> sync: ready
 //!                  ─> (settling: what is below its base, then seal the one before) ─> takes runs
 //! ```
 
@@ -36,6 +36,9 @@ enum Step {
     Rename,
     OpenDirectory,
     SyncDirectory(Descriptor),
+    /// The directory's own name may not be durable either.
+    OpenLogs,
+    SyncLogs(Descriptor),
     Open,
     WriteHeader(Descriptor),
     Sync(Descriptor),
@@ -194,7 +197,9 @@ impl Shard {
                 false => Step::OpenDirectory,
             },
             (Step::OpenDirectory, Done::Opened(file)) => Step::SyncDirectory(file),
-            (Step::SyncDirectory(_), _) => Step::Open,
+            (Step::SyncDirectory(_), _) => Step::OpenLogs,
+            (Step::OpenLogs, Done::Opened(file)) => Step::SyncLogs(file),
+            (Step::SyncLogs(_), _) => Step::Open,
             (Step::Open, Done::Opened(file)) => Step::WriteHeader(file),
             (Step::WriteHeader(file), _) => Step::Sync(file),
             (Step::Sync(file), _) => {
@@ -229,7 +234,10 @@ impl Shard {
             Step::OpenDirectory => {
                 Op::Open { path: segment::directory(&self.place.directory, log), how: Open::Directory }
             }
-            Step::SyncDirectory(file) | Step::Sync(file) => Op::Sync { file: file.clone() },
+            Step::OpenLogs => Op::Open { path: self.place.directory.join("log"), how: Open::Directory },
+            Step::SyncDirectory(file) | Step::SyncLogs(file) | Step::Sync(file) => {
+                Op::Sync { file: file.clone() }
+            }
             Step::Open => Op::Open { path, how: Open::Update },
             Step::WriteHeader(file) => {
                 let epoch = self.logs.get(&log).map_or(0, |partition| partition.leader_epoch);
