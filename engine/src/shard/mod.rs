@@ -442,6 +442,16 @@ impl Shard {
         self.remove_segments(log, &gone, sequence);
     }
 
+    /// Lets go of what was trimmed while a run was being written behind it.
+    fn drop_trimmed(&mut self, log: LogId) {
+        let Some(partition) = self.logs.get_mut(&log) else { return };
+        if self.failed.is_some() || self.settler.is_busy(log) || partition.is_placing() {
+            return;
+        }
+        let gone = partition.segments.drop_below(partition.durable_start(), true);
+        self.remove_segments(log, &gone, self.checkpointer.durable_upto());
+    }
+
     /// Removes segments' files once the frame `sequence` is durable.
     fn remove_segments(&mut self, log: LogId, gone: &[Segment], sequence: u64) {
         // A compaction may yet put another file in the place of one that is trimmed.

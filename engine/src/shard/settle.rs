@@ -271,6 +271,7 @@ impl Shard {
         self.settler.in_flight_bytes -= job.bytes;
         self.settle_done(job, result);
         self.truncate_now(log);
+        self.drop_trimmed(log);
     }
 
     fn settle_done(&mut self, job: Job, result: Result<Done, Fault>) {
