@@ -78,6 +78,7 @@ fn lookup() -> Path {
             limit: Offset::MAX,
             position: RUNS_COUNT << 20,
             sealed: true,
+            is_meant: false,
             file: None,
         });
     }
