@@ -159,15 +159,7 @@ impl Walk<'_> {
             .ok_or(BadSegment("the table of runs is cut short"))
             .and_then(|table| run::table(table, &last_block));
         match runs {
-            Ok(runs) => Ok(Segment {
-                name: self.name,
-                runs,
-                limit: Offset::MAX,
-                position,
-                sealed: true,
-                is_meant: false,
-                file: None,
-            }),
+            Ok(runs) => Ok(self.complete(runs, position)),
             Err(bad) => {
                 self.damaged(position, bad.0);
                 self.by_its_runs(position)
@@ -178,15 +170,13 @@ impl Walk<'_> {
     /// A segment whose table is damaged: every run up to the first that is not sound.
     fn by_its_runs(&mut self, limit: u64) -> Result<Segment, OpenError> {
         let (runs, position, _) = self.sound_runs(SEGMENT_HEADER_BYTES as u64, limit)?;
-        Ok(Segment {
-            name: self.name,
-            runs,
-            limit: Offset::MAX,
-            position,
-            sealed: true,
-            is_meant: false,
-            file: None,
-        })
+        Ok(self.complete(runs, position))
+    }
+
+    /// A sealed segment with these runs, which end at `position`.
+    fn complete(&self, runs: Vec<RunPlace>, position: u64) -> Segment {
+        let (name, limit) = (self.name, Offset::MAX);
+        Segment { name, runs, limit, position, sealed: true, is_meant: false, file: None }
     }
 
     /// The segment that was being filled: every sound run up to where the checkpoint says that it ended.

@@ -2,8 +2,8 @@
 //! segment's blocks exist already because it is a trimmed one, used again.
 //!
 //! In: sections of a frame that is about to be written; trimmed segments. Out: where each section goes; segments made
-//! ready for the next. Never: writes where the file system would have to find or note a block, or into a file that a
-//! checkpoint refers to.
+//! ready for the next. Never: writes where the file system would have to find or note a block, or over a run that the
+//! journal behind the last checkpoint may mean.
 //!
 //! ```text
 //!   spare ─> rename ─> sync the directories ─> open ─> write the header ─> sync: ready
