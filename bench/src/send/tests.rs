@@ -28,23 +28,24 @@ fn every_way_moves_bytes_and_the_reader_gets_them() {
     }
 }
 
-/// What a way sends, up to `bytes`, in the order in which it arrives.
-fn sent_by(path: &Path, size: usize, pages: &Pages, bytes: usize) -> Vec<u8> {
+/// What a way sends in a short time, up to `bytes`, in the order in which it arrives.
+fn sent_by(path: &Path, size: usize, pages: &Pages, bytes: u64) -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut other = listener.accept().unwrap().0;
     let reader = std::thread::spawn(move || {
-        let mut arrived = vec![0; bytes];
-        other.read_exact(&mut arrived).unwrap();
+        let mut arrived = Vec::new();
+        other.by_ref().take(bytes).read_to_end(&mut arrived).unwrap();
         while other.read(&mut [0; 1 << 16]).is_ok_and(|count| count > 0) {}
         arrived
     });
     let link = Link::around(stream);
     let outcome = Prepared::new(path, size, &link, pages)
         .and_then(|mut prepared| prepared.run(Duration::from_millis(50), &Interrupt::listen().unwrap()));
-    assert!(outcome.unwrap().bytes >= bytes as u64, "{}", path.name);
     drop(link);
-    reader.join().unwrap()
+    let arrived = reader.join().unwrap();
+    assert_eq!(arrived.len() as u64, outcome.unwrap().bytes.min(bytes), "{}", path.name);
+    arrived
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn what_arrives_is_what_the_file_holds() {
     let written = noise(1 << 20);
     for path in PATHS.iter().filter(|path| path.call != Call::Nothing && path.source != Source::Memory) {
         let arrived = sent_by(path, 16 << 10, &pages, 1 << 20);
-        assert!(arrived == written[..], "{}", path.name);
+        assert!(arrived.len() >= 16 << 10 && arrived == written[..arrived.len()], "{}", path.name);
     }
 }
 
