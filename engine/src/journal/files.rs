@@ -6,8 +6,8 @@
 //! ```text
 //!   spare ──rotate──> live, current ──rotate──> live, full ──release──> spare
 //!     ^
-//!   filling (zeros, sync, rename) <── unused, as the set was made
-//!      └──no room──> withdrawing ──removed──> unused
+//!   filling (zeros, sync, rename) <──room for all of it── looking <── unused, as the set was made
+//!      └──no room──> withdrawing ──removed──> unused  <──no room──┘
 //! ```
 
 use std::collections::VecDeque;
@@ -56,10 +56,12 @@ struct Making {
     phase: Phase,
 }
 
-/// How far it is: its zeros are written and synced, it gets its name, the name is synced. Without room for it, what
-/// was written is removed again, and it is begun anew later.
+/// How far it is: there is room for all of it, its zeros are written and synced, it gets its name, the name is synced.
+/// Without room for it, what was written is removed again, and it is begun anew later.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
+    /// So that trying in vain does not take what room there is from others.
+    Looking,
     Filling,
     Renaming,
     Naming,
@@ -161,15 +163,33 @@ impl Files {
         let mut zeros = buffer::aligned(zeros_bytes);
         zeros.resize(zeros_bytes, 0);
         let zeros = zeros.freeze();
-        let unfinished = unfinished(&path);
-        self.making = Some(Making { path, file: None, zeros, position: 0, phase: Phase::Filling });
-        Some(Op::Open { path: unfinished, how: Open::Replace })
+        self.making = Some(Making { path, file: None, zeros, position: 0, phase: Phase::Looking });
+        Some(Op::FreeSpace { path: self.directory.clone() })
+    }
+
+    /// Whether the step that is done found no room.
+    pub fn found_none(&self, result: &Result<Done, Fault>) -> bool {
+        match result {
+            Ok(Done::FreeSpace(bytes)) => *bytes < self.file_bytes,
+            Ok(_) => false,
+            Err(fault) => fault.is_no_space(),
+        }
     }
 
     /// Goes on preparing after one step of it is done.
     pub fn prepared(&mut self, result: Result<Done, Fault>) -> Result<Option<Op>, (PathBuf, Fault)> {
+        let found_none = self.found_none(&result);
         let Some(making) = &mut self.making else { return Ok(None) };
         match (making.phase, &result) {
+            (Phase::Looking, _) if found_none => {
+                self.unused.extend(self.making.take().map(|making| making.path));
+                return Ok(None);
+            }
+            // A file system that does not say has enough.
+            (Phase::Looking, _) => {
+                making.phase = Phase::Filling;
+                return Ok(Some(Op::Open { path: unfinished(&making.path), how: Open::Replace }));
+            }
             (Phase::Filling | Phase::Renaming, Err(fault)) if fault.is_no_space() => {
                 making.phase = Phase::Withdrawing;
                 making.file = None;
@@ -200,7 +220,7 @@ impl Files {
                 }
                 return Ok(None);
             }
-            (Phase::Filling | Phase::Withdrawing, _) => {}
+            (Phase::Looking | Phase::Filling | Phase::Withdrawing, _) => {}
         }
         let Some(file) = making.file.clone() else { return Ok(None) };
         if making.position == self.file_bytes {

@@ -592,7 +592,7 @@ impl Shard {
     }
 
     fn prepare_step(&mut self, result: Result<Done, Fault>) {
-        if result.as_ref().is_err_and(|fault| fault.is_no_space()) {
+        if self.journal.files().found_none(&result) {
             self.room.found_none(Wanting::JournalFile);
         }
         match self.journal.files().prepared(result) {
