@@ -89,6 +89,9 @@ pub const COMPACTION_KEYS_MAX: usize = 1 << 19;
 /// Runs whose keys one compaction notes.
 pub const COMPACTION_RUNS_MAX: usize = 1 << 14;
 
+/// Ranges of offsets that are dropped at a time, at 16 bytes each; those behind them wait for the next.
+pub const DROPPED_RANGES_MAX: usize = 1 << 16;
+
 /// A compaction reads or writes at most one run in such a time, so that appends are not held up.
 pub const COMPACTION_STEP_US: u64 = 5_000;
 

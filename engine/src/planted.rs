@@ -30,6 +30,8 @@ pub enum Bug {
     DeleteBeforeDurable,
     /// A trim is not written to the journal.
     DropLastTrim,
+    /// The record before one that is not needed goes too.
+    DropsOneMore,
     /// A batch that came again is acknowledged although the first copy may not be durable.
     DuplicateAckedAtOnce,
     /// A checkpoint is written although directories of segments are not synced.
@@ -71,7 +73,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 31] = [
+pub const ALL: [Bug; 32] = [
     Bug::AckBeforePlaced,
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
@@ -84,6 +86,7 @@ pub const ALL: [Bug; 31] = [
     Bug::CompactionNotSynced,
     Bug::DeleteBeforeDurable,
     Bug::DropLastTrim,
+    Bug::DropsOneMore,
     Bug::DuplicateAckedAtOnce,
     Bug::ForgetDirectorySync,
     Bug::ForgetProducers,

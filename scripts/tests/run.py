@@ -21,7 +21,7 @@ from pathlib import Path
 from broker import Broker
 
 TEST_SECONDS = 90
-MODULES = ["kafka_records", "kafka_topics", "kafka_retention", "kafka_compaction", "kafka_groups", "kafka_fetch", "kafka_cores", "amqp_queues", "amqp_exchanges",
+MODULES = ["kafka_records", "kafka_topics", "kafka_retention", "kafka_compaction", "kafka_groups", "kafka_fetch", "kafka_cores", "amqp_queues", "amqp_space", "amqp_exchanges",
            "amqp_expiry", "amqp_errors", "amqp_connections", "streams", "bad_input", "restarts", "idle"]
 
 

@@ -173,10 +173,11 @@ impl Partition {
         self.sealed_below = self.sealed_below_next;
     }
 
-    /// Segments that a start finds by their names alone, so that another file may take the name.
+    /// Segments that a start finds by their names alone, so that another file may take the name. Not the last: what is
+    /// durable ends with a record, or readers would wait for one that is gone.
     pub fn compactable(&self) -> impl Iterator<Item = &Segment> {
         let sealed = self.segments.list().iter().take_while(|segment| segment.sealed);
-        sealed.filter(|segment| segment.end() <= self.sealed_below)
+        sealed.filter(|segment| segment.end() <= self.sealed_below && segment.end() < self.marks().durable)
     }
 
     /// Whether the journal may mean a run in the segment that the last checkpoint does not know.

@@ -79,10 +79,12 @@ impl KeyMap {
         true
     }
 
-    /// Whether a later record with the same key was noted.
-    fn is_superseded(&self, key: &[u8], offset: Offset) -> bool {
+    /// Whether the record goes: a later one with the same key was noted; or it deletes its key, and such go as well.
+    pub fn lets_go(&self, offset: Offset, record: &Record, deletions_go: bool) -> bool {
+        let Some(key) = &record.key else { return false };
         let last = self.last.get(&self.name(key));
-        last.is_some_and(|last| *last > offset || planted(Bug::CompactionDropsLast))
+        let superseded = last.is_some_and(|last| *last > offset || planted(Bug::CompactionDropsLast));
+        superseded || (deletions_go && record.value.is_none())
     }
 }
 
@@ -98,17 +100,14 @@ pub enum Left {
     Closed,
 }
 
-/// What else decides about the records of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// Deletions go too.
-    pub drop_deletions: bool,
-    /// It is the last of its producer, whose sequence must stay to be seen.
-    pub keep_header: bool,
-}
-
-/// Decides which records of a batch stay.
-pub fn compact(batch: &Bytes, keys: &KeyMap, terms: Terms, codecs: &Codecs) -> Left {
+/// A batch without the records that go, of which `goes` is told the offset; with `keep_header` the header stays even if
+/// all of them do, as the sequence of its producer must.
+pub fn rewrite(
+    batch: &Bytes,
+    keep_header: bool,
+    codecs: &Codecs,
+    goes: impl Fn(Offset, &Record) -> bool,
+) -> Left {
     let Ok(header) = batch::shape(batch).copied() else { return Left::Closed };
     if header.attributes.get() & CONTROL != 0 {
         return Left::Whole;
@@ -120,11 +119,7 @@ pub fn compact(batch: &Bytes, keys: &KeyMap, terms: Terms, codecs: &Codecs) -> L
     let mut max_timestamp_ms = i64::MIN;
     for (record, raw) in walk(&header, records) {
         seen += 1;
-        let stays = record.key.as_ref().is_none_or(|key| {
-            let old_deletion = terms.drop_deletions && record.value.is_none();
-            !old_deletion && !keys.is_superseded(key, base + u64::from(record.offset_delta))
-        });
-        if stays {
+        if !goes(base + u64::from(record.offset_delta), &record) {
             count += 1;
             let timestamp_ms = header.base_timestamp.get().saturating_add(record.timestamp_delta_ms);
             max_timestamp_ms = max_timestamp_ms.max(timestamp_ms);
@@ -134,7 +129,7 @@ pub fn compact(batch: &Bytes, keys: &KeyMap, terms: Terms, codecs: &Codecs) -> L
     match (seen == header.records_count.get(), count) {
         (false, _) => Left::Closed,
         (true, count) if count == seen => Left::Whole,
-        (true, 0) if !terms.keep_header => Left::Nothing,
+        (true, 0) if !keep_header => Left::Nothing,
         (true, count) => {
             if count == 0 {
                 max_timestamp_ms = header.max_timestamp.get();
@@ -196,7 +191,20 @@ mod tests {
     use super::*;
     use crate::format::record::BatchBuilder;
 
+    /// Deletions go too; the header of the last batch of a producer stays.
+    #[derive(Clone, Copy)]
+    struct Terms {
+        drop_deletions: bool,
+        keep_header: bool,
+    }
+
     const TERMS: Terms = Terms { drop_deletions: false, keep_header: false };
+
+    fn compact(batch: &Bytes, keys: &KeyMap, terms: Terms) -> Left {
+        rewrite(batch, terms.keep_header, &Codecs::NONE, |offset, record| {
+            keys.lets_go(offset, record, terms.drop_deletions)
+        })
+    }
 
     fn batch(base: u64, records: &[(Option<&str>, Option<&str>)]) -> Bytes {
         let mut builder = BatchBuilder::new(100);
@@ -209,7 +217,7 @@ mod tests {
     }
 
     fn left(batch: &Bytes, keys: &KeyMap, terms: Terms) -> Vec<(u32, Option<Bytes>)> {
-        match compact(batch, keys, terms, &Codecs::NONE) {
+        match compact(batch, keys, terms) {
             Left::Some(bytes) => {
                 let header = *batch::check(&bytes).unwrap();
                 let old = *batch::check(batch).unwrap();
@@ -231,7 +239,7 @@ mod tests {
         assert_eq!(left(&first, &keys, TERMS), [(1, Some("2".into())), (2, Some("3".into()))]);
         assert_eq!(left(&second, &keys, TERMS), [(1, Some("5".into()))]);
         let third = batch(15, &[(Some("c"), Some("6"))]);
-        assert!(matches!(compact(&third, &keys, TERMS, &Codecs::NONE), Left::Whole));
+        assert!(matches!(compact(&third, &keys, TERMS), Left::Whole));
     }
 
     #[test]
@@ -239,10 +247,10 @@ mod tests {
         let deletion = batch(5, &[(Some("a"), None)]);
         let mut keys = KeyMap::new(10);
         assert!(keys.note(&deletion, &Codecs::NONE));
-        assert!(matches!(compact(&deletion, &keys, TERMS, &Codecs::NONE), Left::Whole));
+        assert!(matches!(compact(&deletion, &keys, TERMS), Left::Whole));
         assert_eq!(left(&deletion, &keys, Terms { drop_deletions: true, ..TERMS }), []);
         let terms = Terms { drop_deletions: true, keep_header: true };
-        let Left::Some(empty) = compact(&deletion, &keys, terms, &Codecs::NONE) else { panic!("gone") };
+        let Left::Some(empty) = compact(&deletion, &keys, terms) else { panic!("gone") };
         assert_eq!(batch::check(&empty).unwrap().records_count.get(), 0);
     }
 
@@ -253,9 +261,9 @@ mod tests {
         let mut packed = many.to_vec();
         packed[22] |= 1;
         let keys = KeyMap::new(1);
-        assert!(matches!(compact(&Bytes::from(packed), &keys, TERMS, &Codecs::NONE), Left::Closed));
+        assert!(matches!(compact(&Bytes::from(packed), &keys, TERMS), Left::Closed));
         let mut cut = many.to_vec();
         cut[60] = 9; // claims more records than there are
-        assert!(matches!(compact(&Bytes::from(cut), &keys, TERMS, &Codecs::NONE), Left::Closed));
+        assert!(matches!(compact(&Bytes::from(cut), &keys, TERMS), Left::Closed));
     }
 }

@@ -50,7 +50,7 @@ use crate::types::{LogId, Now, Offset, Ticket};
 
 use room::Wanting;
 
-pub use compaction::Compaction;
+pub use compaction::{Compaction, Dropping};
 pub use read::ReadOutcome;
 pub use replica::SealedPlace;
 pub use retained::Retained;
@@ -455,7 +455,7 @@ impl Shard {
     /// Removes segments' files once the frame `sequence` is durable.
     fn remove_segments(&mut self, log: LogId, gone: &[Segment], sequence: u64) {
         // A compaction may yet put another file in the place of one that is trimmed.
-        let replaced = self.compactor.is_busy_with(log);
+        let replaced = self.compactor.is_at(log);
         for segment in gone {
             self.reader.forget_segment(log, segment.name);
             self.settler.forget(log, segment.name);

@@ -594,3 +594,93 @@ fn compaction_keeps_the_last_record_of_each_key_at_its_offset_and_gives_the_room
     let mut rig = open();
     expect(&mut rig);
 }
+
+#[test]
+fn what_is_not_needed_goes_and_what_is_stays_at_its_offset() {
+    let scratch = Scratch::new("dropping");
+    let sizes = Sizes { run_bytes: 64 << 10, segment_bytes: 256 << 10, ..Sizes::default() };
+    let open = || {
+        let mut config = super::rig::config(&scratch.0, 1);
+        config.sizes = sizes;
+        Rig::open_with(&config)
+    };
+    let mut rig = open();
+    rig.shards[0].create(LOG);
+    for request in 0..600 {
+        rig.append(LOG, &vec![request as u8; 5_000], request);
+        rig.settle();
+    }
+    drop(rig); // what no checkpoint knows to be sealed stays as it is
+    let mut rig = open();
+    let before = rig.shards[0].retained().records_bytes;
+    // One of fifty is needed, and of the first segments nothing but the first record of all.
+    let ranges = std::iter::once(1..100).chain((2..12).map(|part| part * 50 + 1..part * 50 + 50));
+    let dropping = || Dropping { ranges: ranges.clone().collect(), share_min: 0.5, codecs: Codecs::NONE };
+    let now = rig.now;
+    assert!(!rig.shards[0].drop_records(LOG, Dropping { share_min: 1.0, ..dropping() }, now));
+    assert!(rig.shards[0].drop_records(LOG, dropping(), now));
+    assert!(!rig.shards[0].drop_records(LOG, dropping(), now), "one at a time");
+    while rig.shards[0].is_compacting() {
+        rig.settle();
+    }
+    let after = rig.shards[0].retained().records_bytes;
+    assert!(after * 4 < before, "{before} bytes before, {after} after");
+    assert!(!rig.shards[0].drop_records(LOG, dropping(), now), "nothing is left to drop");
+    let sealed_end = 500;
+    let expect = |rig: &mut Rig| {
+        let found = rig.read_all(LOG, 0);
+        let needed = |offset: &u64| !dropping().ranges.iter().any(|range| range.contains(offset));
+        for record in (0..600).filter(needed).map(|request| (request, request as u8)) {
+            assert!(found.contains(&record), "{record:?} is gone");
+        }
+        let left = found.iter().filter(|(offset, _)| *offset < sealed_end).count();
+        assert!(left < 20 && found.is_sorted(), "{left} records are left");
+        assert_eq!(rig.read_all(LOG, 30)[0].0, 100);
+    };
+    expect(&mut rig);
+    drop(rig);
+    let report = crate::verify::verify_on(&Disk::Machine, &scratch.0).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings.first());
+    expect(&mut open());
+}
+
+#[test]
+fn nothing_goes_before_what_says_that_it_may_is_durable() {
+    let scratch = Scratch::new("dropping-late");
+    let mut config = super::rig::config(&scratch.0, 1);
+    config.sizes = Sizes { run_bytes: 64 << 10, segment_bytes: 256 << 10, ..Sizes::default() };
+    let mut rig = Rig::open_with(&config);
+    rig.shards[0].create(LOG);
+    rig.shards[0].create(OTHER);
+    for request in 0..100 {
+        rig.append(LOG, &vec![request as u8; 20_000], request);
+        rig.settle();
+    }
+    drop(rig);
+    let mut rig = Rig::open_with(&config);
+    let before = rig.shards[0].retained().records_bytes;
+    rig.append(OTHER, b"the first fifty are not needed", 100);
+    let dropping = Dropping { ranges: vec![0..40, 45..50], share_min: 0.5, codecs: Codecs::NONE };
+    assert!(rig.shards[0].drop_records(LOG, dropping, rig.now));
+    let (shard, mut held, mut wanted) = (&mut rig.shards[0], None, Vec::new());
+    for _ in 0..200 {
+        rig.now.monotonic_us += 10_000;
+        shard.commit(rig.now);
+        shard.collect(&mut wanted);
+        for (token, op) in wanted.drain(..) {
+            match &op {
+                Op::Write { durable: true, .. } => held = Some((token, op)),
+                _ => shard.complete(Disk::Machine.execute(token, op)),
+            }
+        }
+    }
+    assert!(shard.is_compacting());
+    assert_eq!(shard.retained().records_bytes, before);
+    let (token, op) = held.expect("the frame is on its way");
+    shard.complete(Disk::Machine.execute(token, op));
+    while rig.shards[0].is_compacting() {
+        rig.settle();
+    }
+    assert!(rig.shards[0].retained().records_bytes < before - 500_000);
+    assert!(rig.read_all(LOG, 0)[0].0 >= 26);
+}

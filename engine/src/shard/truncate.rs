@@ -58,7 +58,7 @@ impl Shard {
         if partition.truncation.is_some() {
             return Err(TruncateRefused::Truncating);
         }
-        if self.compactor.is_busy_with(log) || partition.segments.were_compacted() {
+        if self.compactor.is_at(log) || partition.segments.were_compacted() {
             return Err(TruncateRefused::Compacted);
         }
         if end < marks.start || end > marks.end {

@@ -8,6 +8,7 @@
 //! log was truncated and grew again, several have the same watermarks; what is served tells which it is.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -39,13 +40,18 @@ pub enum Change {
     /// The log ends at the offset from here on.
     Truncate(LogId, Offset),
     Append(LogId, Appended),
+    /// These offsets are not needed: they may be gone, once everything before this is durable.
+    Drop(LogId, Vec<Range<Offset>>),
 }
 
 impl Change {
     fn log(&self) -> LogId {
         match self {
             Change::Create(log) | Change::Delete(log) => *log,
-            Change::Trim(log, _) | Change::Truncate(log, _) | Change::Append(log, _) => *log,
+            Change::Trim(log, _)
+            | Change::Truncate(log, _)
+            | Change::Append(log, _)
+            | Change::Drop(log, _) => *log,
         }
     }
 }
@@ -59,6 +65,8 @@ pub struct Log {
     /// Where each key was appended last.
     pub keys: BTreeMap<Bytes, Offset>,
     pub producers: BTreeMap<i64, Producer>,
+    /// What may be gone.
+    pub dropped: Vec<Range<Offset>>,
     /// It was truncated once.
     pub truncated: bool,
 }
@@ -100,8 +108,12 @@ impl Log {
 
     /// Whether compaction may have dropped the record.
     fn may_lose(&self, base: Offset, record: &Record, deletions_go: bool) -> bool {
+        let offset = base + u64::from(record.offset_delta);
+        if self.dropped.iter().any(|range| range.contains(&offset)) {
+            return true;
+        }
         let Some(key) = &record.key else { return false };
-        let superseded = self.keys.get(key).is_some_and(|last| *last > base + u64::from(record.offset_delta));
+        let superseded = self.keys.get(key).is_some_and(|last| *last > offset);
         superseded || (deletions_go && record.value.is_none())
     }
 
@@ -132,6 +144,7 @@ impl Log {
         self.truncated = true;
         self.end = self.end.min(end);
         self.batches.split_off(&end);
+        self.dropped.iter_mut().for_each(|range| range.end = range.end.min(end));
         for producer in self.producers.values_mut() {
             producer.last.retain(|appended| appended.base < end);
         }
@@ -222,6 +235,11 @@ fn apply(logs: &mut BTreeMap<LogId, Log>, change: &Change) {
         Change::Append(log, appended) => {
             if let Some(log) = logs.get_mut(log) {
                 log.append(appended);
+            }
+        }
+        Change::Drop(log, ranges) => {
+            if let Some(log) = logs.get_mut(log) {
+                log.dropped.extend(ranges.iter().cloned());
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::format::batch::{BatchHeader, CRC_START, CheckedBatch};
 use crate::format::crc::crc32c;
 use crate::format::record::BatchBuilder;
 use crate::segment::compact::Codecs;
-use crate::shard::{Compaction, Refused, TruncateRefused};
+use crate::shard::{Compaction, Dropping, Refused, TruncateRefused};
 use crate::types::{LogId, Offset, Ticket};
 
 const LOGS_MAX: usize = 5;
@@ -91,14 +91,17 @@ impl World {
         builder.finish()
     }
 
-    /// In some worlds, now and then: has a log compacted.
+    /// In some worlds, now and then: has a log compacted, or says what of it is not needed.
     fn compact(&mut self) {
         let Some(prng) = &mut self.compactions else { return };
-        let (chance, choice) = (prng.percent(30), prng.number());
+        let (chance, choice, drops) = (prng.percent(30), prng.number(), prng.percent(50));
         let logs: Vec<LogId> = self.model.logs.keys().copied().collect();
         let Some(log) = logs.get(choice as usize % logs.len().max(1)).copied().filter(|_| chance) else {
             return;
         };
+        if drops {
+            return self.drop_records(log);
+        }
         let deletions_go = self.model.compacted == Some(true);
         let rules = Compaction {
             dirty_ratio_min: 0.1,
@@ -109,6 +112,25 @@ impl World {
         };
         let (shard, now) = (self.shard_of(log), self.clock.now());
         if self.shards[shard].compact(log, rules, now) {
+            self.compactions_begun += 1;
+        }
+    }
+
+    fn drop_records(&mut self, log: LogId) {
+        let (Some(prng), Some(known)) = (&mut self.compactions, self.model.logs.get(&log)) else { return };
+        let mut ranges = Vec::new();
+        let mut from = known.start;
+        while from < known.end && ranges.len() < 8 {
+            let start = from + prng.below(20);
+            let end = start + 1 + prng.below(60);
+            ranges.push(start..end.min(known.end));
+            from = end + 1;
+        }
+        ranges.retain(|range| !range.is_empty());
+        let dropping = Dropping { ranges: ranges.clone(), share_min: 0.1, codecs: Codecs::NONE };
+        let (shard, now) = (self.shard_of(log), self.clock.now());
+        if self.shards[shard].drop_records(log, dropping, now) {
+            self.model.change(shard, Change::Drop(log, ranges));
             self.compactions_begun += 1;
         }
     }

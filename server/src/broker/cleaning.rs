@@ -1,14 +1,15 @@
-//! Compacted topics: the settings that say how, and when each of their logs is compacted.
+//! Compaction: which logs are compacted when, by the settings of their topics, or because a queue has settled what stands
+//! behind a record that it has not.
 //!
-//! In: the settings of each topic, the time. Out: compactions begun on the logs of this core, one after the other in
-//! turn, and how large their segments become. Never: compacts what a queue reads, whose keys are routing keys.
+//! In: the settings of each topic, what queues have settled, the time. Out: compactions begun on the logs of this core,
+//! one after the other in turn, and how large their segments become. Never: compacts what a queue reads by key: those
+//! are routing keys.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ringmain_engine::format::record;
-use ringmain_engine::shard::Codecs;
-use ringmain_engine::shard::Compaction;
+use ringmain_engine::shard::{Codecs, Compaction, Dropping};
 use ringmain_engine::types::{LogId, Now};
 
 use super::catalog::{Topic, shard_of};
@@ -21,6 +22,18 @@ const CODECS: Codecs =
 /// Segments of a topic are not made smaller than this, whatever it asks for: each takes at least two files' entries and
 /// some blocks of its own.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// The same for queues, so that what is not settled keeps little else from going.
+const QUEUE_SEGMENT_BYTES: u64 = 32 << 20;
+
+/// A queue's segment is written anew when this share of it is settled: no more is written than is given back.
+const SETTLED_SHARE_MIN: f64 = 0.5;
+
+/// Why a log is compacted.
+enum Cleaning {
+    ByKey(Compaction),
+    Settled,
+}
 
 /// Which word of `cleanup.policy` a topic has.
 fn policy(configs: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
@@ -64,36 +77,52 @@ pub fn first_without_key(batch: &Bytes) -> Option<i32> {
 }
 
 impl Broker {
-    /// Segments of a compacted topic become no larger than it asks for: only what is sealed can be compacted.
+    /// Segments of a compacted topic become no larger than it asks for, and those of a queue not large: only what is
+    /// sealed can be compacted.
     pub(super) fn limit_segments(&mut self, topic: &Topic) {
         let asked = topic.configs.get("segment.bytes").and_then(|value| value.parse::<u64>().ok());
-        let asked = asked.filter(|_| topic.queue.is_none() && is_compacted(&topic.configs));
-        let bytes = asked.map_or(u64::MAX, |bytes| bytes.max(SEGMENT_BYTES_MIN));
+        let bytes = match (&topic.queue, asked) {
+            (Some(queue), _) if !queue.stream => QUEUE_SEGMENT_BYTES,
+            (None, Some(asked)) if is_compacted(&topic.configs) => asked.max(SEGMENT_BYTES_MIN),
+            _ => u64::MAX,
+        };
         for log in topic.partitions.iter().filter(|log| shard_of(**log, self.settings.cores) == self.core) {
             self.shard.limit_segments(*log, bytes);
         }
     }
 
-    fn compacted_logs(&self) -> Vec<(LogId, Compaction)> {
+    fn uncleaned_logs(&self) -> Vec<(LogId, Cleaning)> {
         let compacted = |topic: &&Topic| topic.queue.is_none() && is_compacted(&topic.configs);
-        let mut logs = Vec::new();
+        let mut logs: Vec<_> = self.queues.unclean().map(|log| (log, Cleaning::Settled)).collect();
         for topic in self.catalog.topics().filter(compacted) {
             for log in topic.partitions.iter().filter(|log| shard_of(**log, self.settings.cores) == self.core)
             {
-                logs.push((*log, rules(&topic.configs)));
+                logs.push((*log, Cleaning::ByKey(rules(&topic.configs))));
             }
         }
         logs.sort_by_key(|(log, _)| *log);
         logs
     }
 
-    /// Begins to compact the next log for which that is worth while.
+    /// Begins to compact the next log for which that is worth while, unless one is being compacted.
     pub(super) fn compact_next(&mut self, now: Now) {
-        let logs = self.compacted_logs();
+        if self.shard.is_compacting() {
+            return;
+        }
+        let mut logs = self.uncleaned_logs();
         let after = logs.partition_point(|(log, _)| *log <= self.compacted_last);
-        for (log, rules) in logs.iter().cycle().skip(after).take(logs.len()) {
-            if self.shard.compact(*log, *rules, now) {
-                self.compacted_last = *log;
+        logs.rotate_left(after);
+        for (log, cleaning) in logs {
+            let begun = match cleaning {
+                Cleaning::ByKey(rules) => self.shard.compact(log, rules, now),
+                Cleaning::Settled => {
+                    let ranges = self.queues.take_unclean(log);
+                    let dropping = Dropping { ranges, share_min: SETTLED_SHARE_MIN, codecs: CODECS };
+                    self.shard.drop_records(log, dropping, now)
+                }
+            };
+            if begun {
+                self.compacted_last = log;
                 return;
             }
         }

@@ -4,7 +4,9 @@
 //! frame as everything else of the turn. Never: decides about a record itself.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
+use ringmain_engine::limits::DROPPED_RANGES_MAX;
 use ringmain_engine::types::{LogId, Now, Offset};
 
 use super::catalog::{CatalogRequest, QueueSettings, settlements_of};
@@ -24,6 +26,8 @@ pub struct Queues {
     deadlines: BTreeSet<(u64, LogId)>,
     /// Queues that a session may hold something of.
     used_by: HashMap<SessionId, BTreeSet<LogId>>,
+    /// Queues in which something was settled beyond a record that is not, since they were looked at last.
+    unclean: BTreeSet<LogId>,
     next_life: u64,
 }
 
@@ -66,6 +70,18 @@ impl Queues {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// Queues of which something may be dropped though something before it is needed.
+    pub fn unclean(&self) -> impl Iterator<Item = LogId> {
+        self.unclean.iter().copied()
+    }
+
+    /// Takes one of them: what it has settled beyond its first record that is not.
+    pub fn take_unclean(&mut self, log: LogId) -> Vec<Range<Offset>> {
+        self.unclean.remove(&log);
+        let queue = self.by_log.get(&log).map(|entry| &entry.queue);
+        queue.into_iter().flat_map(Queue::settled_above_floor).take(DROPPED_RANGES_MAX).collect()
+    }
+
     /// Sums over all queues.
     pub fn counts(&self, deliveries: u64) -> metrics::Queues {
         let mut sum = metrics::Queues { deliveries, ..metrics::Queues::default() };
@@ -104,6 +120,10 @@ impl Queues {
 impl Broker {
     /// Takes a queue in.
     pub(super) fn add_queue(&mut self, log: LogId, queue: Queue) {
+        if queue.settled_above_floor().next().is_some() {
+            self.queues.unclean.insert(log);
+            self.retention.wake(self.now);
+        }
         self.queues.dirty.push(log);
         let life = Life(self.queues.next_life);
         self.queues.next_life += 1;
@@ -114,6 +134,7 @@ impl Broker {
     /// The queue's topic is deleted.
     pub(super) fn remove_queue(&mut self, log: LogId) {
         self.queues.set_deadline(log, None);
+        self.queues.unclean.remove(&log);
         if let Some(mut entry) = self.queues.by_log.remove(&log) {
             let mut out = QueueOutput::default();
             entry.queue.delete(&mut out);
@@ -189,6 +210,10 @@ impl Broker {
             let mut out = QueueOutput::default();
             entry.queue.flush(now, &mut out);
             let idle = entry.for_readers && entry.queue.counts().consumers == 0;
+            if !out.settlements.is_empty() && entry.queue.settled_above_floor().next().is_some() {
+                self.queues.unclean.insert(log);
+                self.retention.wake(now);
+            }
             let deadline_us = out.deadline_us;
             self.queues.set_deadline(log, deadline_us);
             self.take_queue_output(log, out, now);

@@ -1,8 +1,9 @@
-//! Retention: topics that keep their records for a time, or up to a size; and when to look after compacted ones.
+//! Retention: topics that keep their records for a time, or up to a size; and when to look after what is to be
+//! compacted.
 //!
 //! In: the settings `retention.ms` and `retention.bytes` of each topic, the time. Out: trims of the logs of this
-//! core, as often as [`LOOK_EVERY_US`] while any topic asks for it. Never: touches a queue, whose settlements
-//! say what it keeps.
+//! core, as often as [`LOOK_EVERY_US`] while any topic asks for it. Never: trims a queue, whose settlements say what it
+//! keeps.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ const LOOK_EVERY_US: u64 = 10_000_000;
 /// The same while one of them is being compacted, so that the next one follows soon.
 const LOOK_WHILE_COMPACTING_US: u64 = 1_000_000;
 
-/// When to look next; `None`: no topic asks for it.
+/// When to look next; `None`: nothing asks for it.
 #[derive(Debug, Default)]
 pub struct Retention {
     look_at_us: Option<u64>,
@@ -28,6 +29,11 @@ impl Retention {
     /// When [`Broker::expire_retention`] has something to do.
     pub fn next_deadline_us(&self) -> Option<u64> {
         self.look_at_us
+    }
+
+    /// There is something to look at.
+    pub fn wake(&mut self, now: Now) {
+        self.look_at_us.get_or_insert(now.monotonic_us + LOOK_EVERY_US);
     }
 }
 
@@ -78,8 +84,8 @@ impl Broker {
     /// A topic was made or its settings changed: it may be the first that asks for retention.
     pub(super) fn note_retention(&mut self, topic: &Topic) {
         self.limit_segments(topic);
-        if is_cleaned(topic) && self.retention.look_at_us.is_none() {
-            self.retention.look_at_us = Some(self.now.monotonic_us + LOOK_EVERY_US);
+        if is_cleaned(topic) {
+            self.retention.wake(self.now);
         }
     }
 
@@ -98,7 +104,7 @@ impl Broker {
             }
         }
         self.compact_next(now);
-        any |= self.catalog.topics().any(is_cleaned);
+        any |= self.queues.unclean().next().is_some() || self.catalog.topics().any(is_cleaned);
         let every_us = if self.shard.is_compacting() { LOOK_WHILE_COMPACTING_US } else { LOOK_EVERY_US };
         self.retention.look_at_us = any.then_some(now.monotonic_us + every_us);
     }

@@ -25,6 +25,7 @@ mod tests;
 mod window;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use ringmain_engine::types::{LogId, Now, Offset};
 
@@ -241,6 +242,11 @@ impl Queue {
     /// The first record that is not settled.
     pub fn floor(&self) -> Offset {
         self.shared.floor()
+    }
+
+    /// What is settled though something before it is not, lowest first.
+    pub fn settled_above_floor(&self) -> impl Iterator<Item = Range<Offset>> {
+        self.shared.settled_above_floor().iter()
     }
 
     fn send_deliveries(&mut self, out: &mut QueueOutput) {

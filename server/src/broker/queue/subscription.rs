@@ -113,6 +113,11 @@ impl Subscription {
         self.settled.floor()
     }
 
+    /// What is settled beyond the floor.
+    pub fn settled_above_floor(&self) -> &RangeSet {
+        self.settled.above()
+    }
+
     /// The end of what is readable.
     pub fn durable_end(&self) -> Offset {
         self.durable_end

@@ -1,4 +1,5 @@
-//! Compaction: sealed segments written anew without the records that later ones with the same key replace.
+//! Compaction: sealed segments written anew without the records that later ones with the same key replace, or that
+//! their owner needs no more.
 //!
 //! In: a log and its owner's rules; one run at a time, read with the priority of cold reads. Out: a new file for each
 //! segment, durable before it takes the old one's name. Never: touches a segment that is being filled or that the last
@@ -6,7 +7,7 @@
 //! takes more than one step in the time of [`Sizes`](crate::limits::Sizes).
 //!
 //! ```text
-//!   mapping: read each run that never was compacted, note where its keys are last
+//!   mapping, by key: read each run that never was compacted, note where its keys are last
 //!      └─> each segment: read run ─> filter ─> write run ... ─> table ─> sync ─> rename over the old ─> sync directory
 //!                            └── nothing to drop: the new file is removed      └── readers go on with the old file
 //! ```
@@ -14,17 +15,20 @@
 //! A crash at any step leaves the old file or the whole new one under the name; what is left under the other name is
 //! removed at the next start.
 
-use std::collections::VecDeque;
+mod fate;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use self::fate::{Dropped, Fate, Superseded};
 use super::{Shard, Work};
 use crate::format::batch::{self, BatchHeader};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX};
+use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX, DROPPED_RANGES_MAX};
 use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, compact};
@@ -45,12 +49,26 @@ pub struct Compaction {
     pub codecs: compact::Codecs,
 }
 
+/// What of a log is not needed any more, though something before it is.
+#[derive(Clone, Debug)]
+pub struct Dropping {
+    /// Offsets, sorted and apart from each other; the first [`DROPPED_RANGES_MAX`] are looked at.
+    pub ranges: Vec<Range<Offset>>,
+    /// A segment is written anew when so much of what it has left, from 0 to 1, is not needed. At 0.5 no more is
+    /// written than is given back.
+    pub share_min: f64,
+    /// How to look into compressed batches of which a part is needed.
+    pub codecs: compact::Codecs,
+}
+
 /// The compaction under way, if one is.
 #[derive(Debug, Default)]
 pub(super) struct Compactor {
     job: Option<Box<Job>>,
     in_flight: bool,
     next_step_us: u64,
+    /// Offsets that segments had left when they were written without what was dropped, since the start.
+    left: BTreeMap<(LogId, Offset), u64>,
 }
 
 impl Compactor {
@@ -63,17 +81,10 @@ impl Compactor {
 #[derive(Debug)]
 struct Job {
     log: LogId,
-    rules: Compaction,
+    fate: Fate,
     now_s: u32,
-    keys: compact::KeyMap,
-    /// Runs whose keys are to be noted: segment, run.
-    to_map: VecDeque<(Offset, RunPlace)>,
-    /// The keys of everything below were noted.
-    mapped: Offset,
     to_rewrite: VecDeque<Offset>,
     output: Option<Output>,
-    /// A batch could not be looked at: it may hold any key.
-    closed: bool,
 }
 
 /// A segment being written anew.
@@ -116,13 +127,6 @@ struct Gathered {
     complete: bool,
 }
 
-impl Compactor {
-    /// Whether it is this log's turn.
-    pub(super) fn is_busy_with(&self, log: LogId) -> bool {
-        self.job.as_ref().is_some_and(|job| job.log == log)
-    }
-}
-
 /// What an operation was for.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -145,6 +149,10 @@ enum Next {
     /// Readers are just opening the old file.
     Wait,
     Finished,
+}
+
+fn seconds(now: Now) -> u32 {
+    u32::try_from(now.wall_ms / 1000).unwrap_or(1).max(1)
 }
 
 /// Where a segment is until its new form is durable.
@@ -188,14 +196,7 @@ impl Shard {
     /// Begins to compact the log if that is worth while and no other is being compacted; tells whether it did. What
     /// it does is not to be waited for: until it is done, all records are there.
     pub fn compact(&mut self, log: LogId, rules: Compaction, now: Now) -> bool {
-        let free = self.failed.is_none() && self.compactor.job.is_none() && self.shortage().is_none();
-        let Some(partition) = self.live(log).filter(|_| free) else { return false };
-        if partition.generation > 0 || partition.truncation.is_some() {
-            return false; // its segments may hold more than counts
-        }
-        if !partition.holes.is_empty() {
-            return false; // what is missing must not pass for compacted away
-        }
+        let Some(partition) = self.free_to_compact(log) else { return false };
         let start = partition.durable_start();
         let segments = || partition.compactable().filter(|segment| segment.end() > start);
         let younger = now.wall_ms.saturating_sub_unsigned(rules.lag_ms_min);
@@ -222,11 +223,54 @@ impl Shard {
             return false;
         }
         let to_rewrite = segments().map(|segment| segment.name.base).collect();
-        let now_s = u32::try_from(now.wall_ms / 1000).unwrap_or(1).max(1);
-        let keys = compact::KeyMap::new(COMPACTION_KEYS_MAX);
-        let job = Job { log, rules, now_s, keys, to_map, mapped: 0, to_rewrite, output: None, closed: false };
-        self.compactor.job = Some(Box::new(job));
+        let (now_s, keys) = (seconds(now), compact::KeyMap::new(COMPACTION_KEYS_MAX));
+        let fate = Fate::Superseded(Superseded { rules, now_s, keys, to_map, mapped: 0, closed: false });
+        self.compactor.job = Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None }));
         true
+    }
+
+    /// Begins to write the log's sealed segments anew without what is not needed, where that is worth while and nothing
+    /// is being compacted; tells whether it did. Nothing goes before everything is durable that was appended to logs of
+    /// this shard until now, so what says that it is not needed may be among that. Readers find gaps where it was, as
+    /// in a log that was compacted.
+    pub fn drop_records(&mut self, log: LogId, dropping: Dropping, now: Now) -> bool {
+        let Dropping { mut ranges, share_min, codecs } = dropping;
+        ranges.truncate(DROPPED_RANGES_MAX);
+        let said_in = if self.journal.is_idle() { 0 } else { self.journal.gathering_sequence() };
+        let fate = Dropped { ranges, said_in, codecs };
+        let Shard { compactor, logs, .. } = self;
+        compactor.left.retain(|(log, base), _| {
+            logs.get(log).is_some_and(|partition| partition.segments.get(*base).is_some())
+        });
+        let Some(partition) = self.free_to_compact(log) else { return false };
+        let start = partition.durable_start();
+        let mut worth = Vec::new();
+        for segment in partition.compactable().filter(|segment| segment.end() > start) {
+            let (base, from) = (segment.name.base, segment.name.base.max(start));
+            let stays = segment.end() - from - fate.count(from..segment.end());
+            let left = self.compactor.left.get(&(log, base)).copied();
+            let left = left.unwrap_or(segment.end() - base).max(1);
+            if left.saturating_sub(stays) as f64 >= share_min * left as f64 && stays < left {
+                worth.push((base, stays));
+            }
+        }
+        if worth.is_empty() {
+            return false;
+        }
+        let to_rewrite = worth.iter().map(|(base, _)| *base).collect();
+        self.compactor.left.extend(worth.into_iter().map(|(base, stays)| ((log, base), stays)));
+        let (fate, now_s) = (Fate::Dropped(fate), seconds(now));
+        self.compactor.job = Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None }));
+        true
+    }
+
+    /// The log, if a compaction of it may begin.
+    fn free_to_compact(&self, log: LogId) -> Option<&Partition> {
+        let free = self.failed.is_none() && self.compactor.job.is_none() && self.shortage().is_none();
+        let partition = self.live(log).filter(|_| free)?;
+        // Otherwise its segments may hold more than counts, or what is missing would pass for compacted away.
+        let sound = partition.generation == 0 && partition.truncation.is_none() && partition.holes.is_empty();
+        sound.then_some(partition)
     }
 
     /// Seals the log's segments once they have so many bytes, if that is less than others have: sealed ones can be
@@ -268,16 +312,19 @@ impl Shard {
 
     fn next_compaction_step(&self, job: &mut Job) -> Next {
         let Some(partition) = self.live(job.log) else { return Next::Finished };
-        while let Some((base, place)) = job.to_map.front().copied() {
-            if partition.segments.get(base).is_some() {
-                return self.read_source(partition, base, place, Step::Map(place));
+        if let Fate::Superseded(fate) = &mut job.fate {
+            while let Some((base, place)) = fate.to_map.front().copied() {
+                if partition.segments.get(base).is_some() {
+                    return self.read_source(partition, base, place, Step::Map(place));
+                }
+                fate.to_map.pop_front(); // trimmed meanwhile
             }
-            job.to_map.pop_front(); // trimmed meanwhile
         }
         loop {
             let Some(output) = &mut job.output else {
                 let Some(base) = job.to_rewrite.pop_front() else { return Next::Finished };
-                let found = partition.segments.get(base).filter(|_| base < job.mapped);
+                let found = partition.segments.get(base);
+                let found = found.filter(|segment| !segment.runs.iter().all(|run| job.fate.spares(run)));
                 job.output = found.map(|segment| Output::new(base, segment.runs.clone()));
                 continue;
             };
@@ -336,6 +383,8 @@ impl Shard {
                 Next::Begin(Step::Rename, Op::Rename { from: target, to })
             }
             Stage::Table => Next::Begin(Step::Sync, Op::Sync { file }),
+            // What says that the records are not needed may yet be lost.
+            Stage::Synced if self.checkpointer.durable_upto() < job.fate.said_in() => Next::Wait,
             // A reader that opens the name now must find in it what the old table says.
             Stage::Synced if self.reader.is_opening(log, output.base) => Next::Wait,
             Stage::Synced => {
@@ -406,7 +455,9 @@ impl Shard {
             }
             (Step::Map(place), Done::Read(bytes)) => {
                 let body = segment::check(bytes.freeze(), log, &place).ok().ok_or(())?;
-                job.map(&place, body);
+                if let Fate::Superseded(fate) = &mut job.fate {
+                    fate.map(&place, body);
+                }
             }
             (Step::OpenDirectory, Done::Opened(file)) => return Ok(Some(Op::Sync { file })),
             (step, done) => {
@@ -468,23 +519,10 @@ impl Shard {
 }
 
 impl Job {
-    /// Notes the keys of a run, the next to be noted.
-    fn map(&mut self, place: &RunPlace, body: Bytes) {
-        self.to_map.pop_front();
-        for (_, batch) in batch::split(body) {
-            if !self.keys.note(&batch, &self.rules.codecs) {
-                // What was noted of it does no harm; it counts as not noted.
-                return self.to_map.clear();
-            }
-        }
-        self.mapped = place.end_offset.get();
-    }
-
     /// Filters what was read, until a run is complete or more must be read.
     fn look_at_more(&mut self, partition: &Partition, run_bytes: usize) {
         // A trim that is not durable may not have been.
         let start = partition.durable_start();
-        let deletions_kept_s = self.rules.deletions_kept_ms.div_ceil(1000);
         let Some(output) = &mut self.output else { return };
         while output.stage == Stage::Runs && !output.gathered.complete {
             if output.reading.is_none() {
@@ -504,16 +542,11 @@ impl Job {
             }
             let Some((place, mut rest)) = output.reading.take() else { return };
             let was_s = place.compacted_at_s.get();
-            let as_it_is = was_s == 0 && place.end_offset.get() > self.mapped && !rest.is_empty();
-            let compacted_at_s = match as_it_is {
-                true => 0,
-                false => {
-                    if was_s == 0 {
-                        self.now_s
-                    } else {
-                        was_s
-                    }
-                }
+            let as_it_is = rest.is_empty() == (place.bytes.get() == 0) && self.fate.spares(&place);
+            let compacted_at_s = match (as_it_is, was_s) {
+                (true, was_s) => was_s,
+                (false, 0) => self.now_s,
+                (false, was_s) => was_s,
             };
             let gathered = &mut output.gathered;
             if gathered.offsets.is_some() && (as_it_is || gathered.compacted_at_s == 0) {
@@ -522,25 +555,18 @@ impl Job {
                 return;
             }
             output.changed |= was_s == 0 && !as_it_is;
-            let age_s = u64::from(self.now_s.saturating_sub(was_s));
-            let drop_deletions = was_s != 0 && age_s >= deletions_kept_s && !self.closed;
             while let Ok(header) = batch::shape(&rest).copied() {
                 let base = header.base_offset.get() as Offset;
                 let batch = rest.slice(..header.total_bytes());
                 let keep_header = partition.is_last_of_producer(&header, base);
-                let terms = compact::Terms { drop_deletions, keep_header };
                 let left = match as_it_is {
                     true => compact::Left::Whole,
-                    false => compact::compact(&batch, &self.keys, terms, &self.rules.codecs),
+                    false => self.fate.left(&batch, was_s, keep_header),
                 };
                 let kept = match left {
-                    compact::Left::Whole => Some(batch.clone()),
+                    compact::Left::Whole | compact::Left::Closed => Some(batch.clone()),
                     compact::Left::Some(smaller) => Some(smaller),
                     compact::Left::Nothing => None,
-                    compact::Left::Closed => {
-                        self.closed = true;
-                        Some(batch.clone())
-                    }
                 };
                 output.changed |= kept.as_ref().is_none_or(|kept| kept.len() != batch.len());
                 if let Some(kept) = kept {
