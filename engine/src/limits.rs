@@ -67,6 +67,13 @@ pub const SYNC_ALL_MIN: usize = 256;
 /// Runs being read from segments at a time. Few, for the same reason.
 pub const READS_IN_FLIGHT_MAX: usize = 4;
 
+/// While something is appended, runs are read one after the other, and so many bytes at a time: an append waits for no more than
+/// that before it is the device's turn.
+pub const COLD_READ_BYTES: usize = 128 << 10;
+
+/// Something is appended: the last frame is no older than this.
+pub const APPENDING_US: u64 = 10_000;
+
 /// Runs read from segments are kept up to these bytes, for readers that follow each other.
 pub const RUN_CACHE_BYTES_MAX: usize = 16 << 20;
 
@@ -119,6 +126,8 @@ pub struct Sizes {
     pub segment_bytes: u64,
     /// [`SECTION_BYTES_MIN`].
     pub section_bytes_min: usize,
+    /// [`COLD_READ_BYTES`], whole blocks.
+    pub cold_read_bytes: usize,
     /// [`RUN_CACHE_BYTES_MAX`].
     pub run_cache_bytes: usize,
     /// [`OPEN_SEGMENTS_MAX`].
@@ -139,6 +148,7 @@ impl Default for Sizes {
             run_bytes: RUN_BYTES,
             segment_bytes: SEGMENT_BYTES,
             section_bytes_min: SECTION_BYTES_MIN,
+            cold_read_bytes: COLD_READ_BYTES,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
             open_segments_max: OPEN_SEGMENTS_MAX,
             sync_all_min: SYNC_ALL_MIN,
@@ -158,6 +168,7 @@ pub const PRODUCERS_MAX: usize = 10_000;
 pub const LOGS_MAX: usize = 400_000;
 
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
+const _: () = assert!(COLD_READ_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(FRAME_BODY_BYTES_MAX <= CHUNK_BYTES);
 const _: () = assert!(JOURNAL_FILE_BYTES.is_multiple_of(BLOCK_BYTES as u64));

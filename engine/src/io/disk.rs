@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Completion, Descriptor, Done, Fault, Op, Open, Token, buffer, whole};
 use crate::error::{IoFault, OpenError};
+use crate::limits::BLOCK_BYTES;
 
 fn fault(doing: &'static str, path: &Path) -> impl FnOnce(Error) -> IoFault {
     let path = path.to_path_buf();
@@ -247,7 +248,7 @@ impl Disk {
         let nameless = Path::new("");
         let result = match op {
             Op::Read { file, position, buffer, length } => {
-                assert!(buffer.is_empty() && buffer.capacity() >= length);
+                assert!(buffer.len().is_multiple_of(BLOCK_BYTES) && buffer.capacity() >= length);
                 read_into(nameless, &file, position, length, buffer).map(Done::Read).map_err(errno)
             }
             #[cfg(feature = "sim")]
@@ -315,8 +316,8 @@ fn read_into(
     if let Descriptor::Simulated(file) = file {
         return file.read(position, length, bytes).map_err(fault_at("read", path, position));
     }
+    let mut filled = bytes.len();
     bytes.resize(length, 0);
-    let mut filled = 0;
     while filled < length {
         match file.kernel().read_at(&mut bytes[filled..], position + filled as u64) {
             Ok(0) => break,
@@ -324,7 +325,7 @@ fn read_into(
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(source) => return Err(fault_at("read", path, position + filled as u64)(source)),
         }
-        if !filled.is_multiple_of(crate::limits::BLOCK_BYTES) {
+        if !filled.is_multiple_of(BLOCK_BYTES) {
             break; // the end of a file that was cut inside a block
         }
     }

@@ -107,7 +107,8 @@ pub enum Open {
 /// One thing for the kernel to do.
 #[derive(Debug)]
 pub enum Op {
-    /// Reads up to `length` bytes into `buffer`, which must be empty, aligned and large enough.
+    /// Reads until `buffer` holds `length` bytes of the file, or all it has from `position` on. The buffer must be aligned
+    /// and large enough; what it holds already, whole blocks, was read before and stays.
     Read {
         /// From which file.
         file: Descriptor,

@@ -260,7 +260,7 @@ fn fd(descriptor: &Descriptor) -> types::Fd {
 fn prepare(token: Token, op: Op) -> (Slot, squeue::Entry) {
     match op {
         Op::Read { file, position, buffer, length } => {
-            assert!(buffer.is_empty() && buffer.capacity() >= length);
+            assert!(buffer.len().is_multiple_of(BLOCK_BYTES) && buffer.capacity() >= length);
             prepare_read(token, file, buffer, position, length)
         }
         Op::Write { file, position, data, durable } => prepare_write(token, file, data, position, durable),

@@ -654,12 +654,13 @@ impl SimulatedFile {
     pub(super) fn read(&self, position: u64, length: usize, mut bytes: BytesMut) -> Result<BytesMut, Error> {
         let mut state = self.disk.state();
         state.begin(Class::Read)?;
+        let (from, end) = (position as usize + bytes.len(), position as usize + length);
         if let Some(reads) = &mut state.reads {
-            reads.push((self.inode, position as usize..position as usize + length));
+            reads.push((self.inode, from..end));
         }
         if let Some(file) = state.inodes.get(&self.inode) {
-            let start = file.seen.len().min(position as usize);
-            let end = file.seen.len().min(start + length);
+            let start = file.seen.len().min(from);
+            let end = file.seen.len().min(end);
             bytes.extend_from_slice(&file.seen[start..end]);
         }
         Ok(bytes)

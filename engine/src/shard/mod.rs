@@ -536,6 +536,7 @@ impl Shard {
         self.drive_settling();
         self.drive_readying();
         self.drive_compaction(now);
+        self.drive_reader(now);
         self.close_files();
         self.counts.journal = self.journal.counts();
         self.counts.held_bytes = self.held.bytes() as u64;

@@ -9,17 +9,17 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Shard, ShardEvent, Work, bytes_of};
 use crate::error::Damage;
 use crate::format::batch;
 use crate::format::run::{RUN_HEADER_BYTES, RunPlace};
-use crate::io::{Done, Fault, Op, Open, buffer};
-use crate::limits::READS_IN_FLIGHT_MAX;
+use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+use crate::limits::{APPENDING_US, READS_IN_FLIGHT_MAX};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
-use crate::types::{LogId, Offset, Ticket};
+use crate::types::{LogId, Now, Offset, Ticket};
 
 /// What a read came to.
 #[derive(Clone, Debug)]
@@ -70,8 +70,26 @@ struct Wanted {
     limit: Offset,
     readers: Vec<Waiting>,
     begun: bool,
+    /// What was read of it, whole blocks, from which file, which may have lost its name meanwhile; and how much there will
+    /// be after the read under way.
+    part: BytesMut,
+    file: Option<Descriptor>,
+    asked: usize,
     /// The file is being opened.
     opening: bool,
+}
+
+impl Wanted {
+    /// Reads on, at most so many bytes if that is limited.
+    fn next_piece(&mut self, file: Descriptor, bytes_max: Option<usize>) -> Op {
+        let all = self.place.total_bytes();
+        let part = std::mem::take(&mut self.part);
+        let buffer = if part.is_empty() { buffer::aligned(all) } else { part };
+        let length = bytes_max.map_or(all, |bytes| all.min(buffer.len() + bytes));
+        self.asked = length;
+        self.file = Some(file.clone());
+        Op::Read { file, position: self.place.position.get(), buffer, length }
+    }
 }
 
 /// Runs being read, and runs that were.
@@ -79,6 +97,9 @@ struct Wanted {
 pub(super) struct Reader {
     wanted: VecDeque<Wanted>,
     in_flight: usize,
+    /// Something is appended until then, as far as is known.
+    appending_until_us: u64,
+    is_appending: bool,
     /// Checked batches of runs, most recently used last: log, segment, run, batches.
     cache: VecDeque<(LogId, SegmentName, RunPlace, Bytes)>,
     cache_bytes: usize,
@@ -217,6 +238,9 @@ impl Shard {
                     limit,
                     readers: vec![reader],
                     begun: false,
+                    part: BytesMut::new(),
+                    file: None,
+                    asked: 0,
                     opening: false,
                 });
                 self.drive_reads();
@@ -258,35 +282,43 @@ impl Shard {
         }
     }
 
+    /// At each turn: whether reads make way for appends.
+    pub(super) fn drive_reader(&mut self, now: Now) {
+        if self.journal.is_writing() {
+            self.reader.appending_until_us = now.monotonic_us + APPENDING_US;
+        }
+        self.reader.is_appending = now.monotonic_us < self.reader.appending_until_us;
+        self.drive_reads();
+    }
+
     fn drive_reads(&mut self) {
-        while self.reader.in_flight < READS_IN_FLIGHT_MAX {
+        let in_flight_max = if self.reader.is_appending { 1 } else { READS_IN_FLIGHT_MAX };
+        let piece_bytes = self.piece_bytes();
+        while self.reader.in_flight < in_flight_max {
             let Some(wanted) = self.reader.wanted.iter_mut().find(|wanted| !wanted.begun) else { return };
             wanted.begun = true;
-            let (log, name, place) = (wanted.log, wanted.name, wanted.place);
             self.reader.in_flight += 1;
-            self.read_run(log, name, place);
+            let (log, name, place) = (wanted.log, wanted.name, wanted.place);
+            let segments = self.logs.get(&log).map(|log| log.segments.list()).unwrap_or_default();
+            let segment = segments.iter().find(|segment| segment.name == name);
+            let file = wanted.file.take().or_else(|| segment.and_then(|segment| segment.file.clone()));
+            let op = match file {
+                Some(file) => wanted.next_piece(file, piece_bytes),
+                None => {
+                    wanted.opening = true;
+                    // What is kept open of a segment that is being filled is also written to.
+                    let is_active = segment.is_some_and(|segment| !segment.sealed);
+                    let how = if is_active { Open::Update } else { Open::Read };
+                    Op::Open { path: segment::path(&self.place.directory, log, name), how }
+                }
+            };
+            self.want(Work::Read { log, name, place }, op);
         }
     }
 
-    fn read_run(&mut self, log: LogId, name: SegmentName, place: RunPlace) {
-        let segments = self.logs.get(&log).map(|partition| partition.segments.list()).unwrap_or_default();
-        let segment = segments.iter().find(|segment| segment.name == name);
-        let op = match segment.and_then(|segment| segment.file.clone()) {
-            Some(file) => {
-                let length = place.total_bytes();
-                Op::Read { file, position: place.position.get(), buffer: buffer::aligned(length), length }
-            }
-            None => {
-                let same =
-                    |wanted: &&mut Wanted| wanted.log == log && wanted.name == name && wanted.place == place;
-                self.reader.wanted.iter_mut().filter(same).for_each(|wanted| wanted.opening = true);
-                // What is kept open of a segment that is being filled is also written to.
-                let is_active = segment.is_some_and(|segment| !segment.sealed);
-                let how = if is_active { Open::Update } else { Open::Read };
-                Op::Open { path: segment::path(&self.place.directory, log, name), how }
-            }
-        };
-        self.want(Work::Read { log, name, place }, op);
+    /// How much is read at a time, if that is limited.
+    fn piece_bytes(&self) -> Option<usize> {
+        self.reader.is_appending.then_some(self.place.sizes.cold_read_bytes)
     }
 
     /// A file was opened or a run was read.
@@ -301,17 +333,26 @@ impl Shard {
         let index = self.reader.wanted.iter().position(|wanted| wanted.begun && same(wanted));
         let Some(index) = index else { unreachable!("a run was read that nobody wanted") };
         let place = *place;
-        self.reader.wanted[index].opening = false;
-        if let Ok(Done::Opened(file)) = result {
-            if let Some(partition) = self.logs.get_mut(&log) {
-                partition.segments.opened(name, file.clone());
-                self.open_files.opened(log, name);
+        let piece_bytes = self.piece_bytes();
+        let wanted = &mut self.reader.wanted[index];
+        let result = match result {
+            Ok(Done::Opened(file)) => {
+                wanted.opening = false;
+                let op = wanted.next_piece(file.clone(), piece_bytes);
+                if let Some(partition) = self.logs.get_mut(&log) {
+                    partition.segments.opened(name, file);
+                    self.open_files.opened(log, name);
+                }
+                return self.want(Work::Read { log, name, place }, op);
             }
-            let length = place.total_bytes();
-            let position = place.position.get();
-            let op = Op::Read { file, position, buffer: buffer::aligned(length), length };
-            return self.want(Work::Read { log, name, place }, op);
-        }
+            Ok(Done::Read(part)) if part.len() == wanted.asked && part.len() < place.total_bytes() => {
+                (wanted.part, wanted.begun) = (part, false);
+                self.reader.in_flight -= 1;
+                return self.drive_reads();
+            }
+            // All of it, or the file has no more.
+            other => other,
+        };
         let Some(wanted) = self.reader.wanted.remove(index) else { return };
         self.reader.in_flight -= 1;
         let checked = self.checked_run(&wanted, result);

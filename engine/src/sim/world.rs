@@ -141,6 +141,7 @@ impl World {
                     (segment_bytes, None) => segment_bytes,
                 },
                 section_bytes_min,
+                cold_read_bytes: Prng::new(seed.rotate_left(40)).one_of(&[4 << 10, 8 << 10, 64 << 10]),
                 run_cache_bytes: 8 << 10,
                 open_segments_max,
                 sync_all_min,
