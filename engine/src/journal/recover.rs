@@ -201,6 +201,8 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             return lost_in.map_or(Ok(()), |path| Err(lost(&path, 0, next)));
         };
         let (mut position, mut expected) = (0, self.candidates[index].first_sequence);
+        // A frame that went astray may stand in what it destroyed: the first damage in a file.
+        let mut damaged = None;
         loop {
             (position, expected) = self.sound_frames(index, position, expected)?;
             if expected > self.from.upto {
@@ -212,8 +214,8 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
                 (index, position) = (index + 1, 0);
                 continue;
             }
-            let behind =
-                self.first_with_later_frame(Some(index), position, expected.max(self.from.sequence))?;
+            let begin = damaged.filter(|(file, _)| *file == index).map_or(position, |(_, first)| first);
+            let behind = self.first_with_later_frame(Some(index), begin, expected.max(self.from.sequence))?;
             let is_torn = behind.is_none() && expected > self.from.durable;
             if is_torn || planted(Bug::RottenTakenForTorn) {
                 return Ok(());
@@ -222,6 +224,7 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             let Some(length) = self.damaged_frame(index, position, expected)? else {
                 return Err(lost(&self.candidates[index].window.path, position, expected));
             };
+            damaged = damaged.filter(|(file, _)| *file == index).or(Some((index, position)));
             (position, expected) = (position + length, expected + 1);
         }
     }
