@@ -64,7 +64,7 @@ impl Flight {
         let (mut now, mut asked) = (begin, self.appends);
         while now - begin < closed.time {
             interrupt.check()?;
-            while self.begun.len() < closed.waiting {
+            while self.begun.len() < closed.waiting && !driver.shard().is_full() {
                 let (log, batch) = next(driver.shard(), asked);
                 driver.append(log, &batch)?;
                 self.begun.push_back(now);

@@ -98,7 +98,8 @@ pub struct Config {
     /// Bytes of one journal file, a multiple of 4096 from 2 MiB to
     /// [`JOURNAL_FILE_BYTES_MAX`]; each shard uses up to [`JOURNAL_FILES_MAX`](crate::limits::JOURNAL_FILES_MAX).
     pub journal_file_bytes: u64,
-    /// Bytes of recent frames that each shard keeps in memory to serve the ends of logs.
+    /// Bytes of records that each shard has in memory: recent ones, which serve the ends of logs, those on their way to and
+    /// from the device, and the cache of what was read. When it is full, appends wait.
     pub memory_bytes: usize,
     /// How the kernel is reached.
     pub driver: Choice,
@@ -392,7 +393,7 @@ impl Engine {
     }
 
     /// Figures since the engine was opened, an ack for each shard; plain counters that only rise, but for
-    /// `held_bytes` and `logs`, which are as they are now.
+    /// `memory_bytes` and `logs`, which are as they are now.
     pub fn statistics(&self) -> Vec<Ack<ShardCounts>> {
         let shards = 0..self.0.mail.len();
         shards.map(|shard| self.ask_shard(shard, |done| Request::Statistics { done })).collect()

@@ -30,10 +30,6 @@ impl Held {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Highest sequence such that the frames up to it hold at least `bytes`.
     fn sequence_at(&self, bytes: usize) -> u64 {
         let mut sum = 0;
@@ -50,12 +46,25 @@ impl Held {
 }
 
 impl Shard {
-    /// Brings the frames in memory back under their limit: forgets settled ones from the front, and has a
-    /// quarter of them settled when the front one is not.
+    /// Bytes of memory in use for records: frames that are held or on their way, runs being written or read, and the cache
+    /// of runs.
+    pub fn memory_bytes(&self) -> usize {
+        self.held.bytes + self.beside_held_bytes()
+    }
+
+    fn beside_held_bytes(&self) -> usize {
+        self.journal.waiting_bytes() + self.settler.in_flight_bytes() + self.reader.bytes()
+    }
+
+    /// Brings the frames in memory to seven eighths of what the memory has beside all else, so that some is left for what
+    /// comes until they are settled: forgets settled ones from the front, and has a quarter of them settled when the front one
+    /// is not.
     ///
     /// A checkpoint under way has settled more when it is done; what is settled beside it would be in two short runs.
     pub(super) fn reclaim(&mut self) {
-        while self.held.bytes > self.place.memory_bytes {
+        let memory_bytes = self.place.memory_bytes;
+        let bytes_max = memory_bytes.saturating_sub(self.beside_held_bytes()).max(memory_bytes / 4) / 8 * 7;
+        while self.held.bytes > bytes_max {
             let Some(front) = self.held.frames.front_mut() else { return };
             let sequence = front.sequence;
             let mut unsettled = false;
@@ -79,7 +88,7 @@ impl Shard {
                 if self.settler.is_asked(sequence) {
                     return;
                 }
-                let upto = self.held.sequence_at(self.place.memory_bytes / 4);
+                let upto = self.held.sequence_at(bytes_max / 4);
                 self.settle_upto(upto);
                 return;
             }

@@ -155,7 +155,7 @@ pub(crate) struct ShardPlace {
     pub directory: PathBuf,
     pub shard: u16,
     pub incarnation: u32,
-    /// Bytes of frames kept in memory to serve the ends of logs, unsettled ones included.
+    /// Bytes of records in memory: [`Shard::memory_bytes`] is hardly ever more.
     pub memory_bytes: usize,
     pub sizes: Sizes,
     /// The file system, if one sync makes all of it durable.
@@ -189,8 +189,8 @@ pub struct ShardCounts {
     pub read_from_memory_bytes: u64,
     /// Bytes of runs read from the device.
     pub read_from_device_bytes: u64,
-    /// Bytes of frames in memory now.
-    pub held_bytes: u64,
+    /// [`Shard::memory_bytes`] now.
+    pub memory_bytes: u64,
     /// Logs now.
     pub logs: u64,
 }
@@ -384,9 +384,11 @@ impl Shard {
         self.journal.promise(Promise { ticket, log: LogId(0), base_offset: 0, duplicate: true });
     }
 
-    /// Whether so much waits for the device that the owner should take no more input for now.
+    /// Whether so much waits for the device, or the memory is so full of what is not settled, that the owner should take no
+    /// more input for now. Where room is short the owner goes on: new records are refused, and what makes room is not.
     pub fn is_full(&self) -> bool {
-        self.journal.waiting_bytes() > JOURNAL_WAITING_BYTES_MAX
+        let memory_is_full = || self.memory_bytes() > self.place.memory_bytes && self.shortage().is_none();
+        self.journal.waiting_bytes() > JOURNAL_WAITING_BYTES_MAX || memory_is_full()
     }
 
     /// Moves the log's start up to `start` (never down, never above what is durable). Durable with the next
@@ -539,7 +541,7 @@ impl Shard {
         self.drive_reader(now);
         self.close_files();
         self.counts.journal = self.journal.counts();
-        self.counts.held_bytes = self.held.bytes() as u64;
+        self.counts.memory_bytes = self.memory_bytes() as u64;
         self.counts.logs = self.logs.len() as u64;
     }
 

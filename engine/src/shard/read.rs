@@ -106,6 +106,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// Bytes of runs that were read or are being read.
+    pub(super) fn bytes(&self) -> usize {
+        let begun = self.wanted.iter().filter(|wanted| wanted.begun || !wanted.part.is_empty());
+        self.cache_bytes + begun.map(|wanted| wanted.place.total_bytes()).sum::<usize>()
+    }
+
     fn cached(&mut self, log: LogId, name: SegmentName, place: &RunPlace) -> Option<Bytes> {
         let mut entries = self.cache.iter();
         let index = entries.position(|(found, of, run, _)| *found == log && *of == name && run == place)?;
@@ -379,7 +385,8 @@ impl Shard {
         }
         if let Ok(run) = checked {
             self.counts.read_from_device_bytes += run.len() as u64;
-            self.reader.keep((log, name, place), run, self.place.sizes.run_cache_bytes);
+            let cache_bytes_max = self.place.sizes.run_cache_bytes.min(self.place.memory_bytes / 4);
+            self.reader.keep((log, name, place), run, cache_bytes_max);
         }
         for Waiting { bytes_max, ticket, .. } in onward {
             // Compaction left nothing from there to the end of the run.

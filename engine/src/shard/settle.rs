@@ -63,6 +63,11 @@ impl Settler {
         self.queue.is_empty() && self.in_flight.is_empty() && self.parked.is_empty()
     }
 
+    /// Bytes of runs being written.
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes
+    }
+
     /// Whether a step of the log is under way.
     pub(super) fn is_busy(&self, log: LogId) -> bool {
         self.in_flight.contains(&log)

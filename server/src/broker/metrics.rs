@@ -354,9 +354,12 @@ pub static FAMILIES: &[Family] = &[
     number("ringmain_queue_deliveries_total", "Records delivered to consumers.", Kind::Counter, |of| {
         of.queues.deliveries
     }),
-    number("ringmain_memory_bytes", "Memory held for records and connections.", Kind::Gauge, |of| {
-        of.memory_bytes
-    }),
+    number(
+        "ringmain_memory_bytes",
+        "Memory in use for records: on their way, recent, or read from the device.",
+        Kind::Gauge,
+        |of| of.memory_bytes,
+    ),
     number("process_resident_memory_bytes", "Resident memory of the process.", Kind::Whole, |of| {
         of.resident_bytes
     }),

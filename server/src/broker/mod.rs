@@ -311,7 +311,7 @@ impl Broker {
         metrics.read_bytes_memory = counts.read_from_memory_bytes;
         metrics.read_bytes_device = counts.read_from_device_bytes;
         metrics.logs = counts.logs;
-        metrics.memory_bytes = counts.held_bytes;
+        metrics.memory_bytes = counts.memory_bytes;
         metrics.queues = queues;
         metrics.queues_count = self.catalog.topics().filter(|topic| topic.queue.is_some()).count() as u64;
         metrics.topics_count = self.catalog.topics().count() as u64 - metrics.queues_count;

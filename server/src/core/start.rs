@@ -79,6 +79,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
     let cores = processors.len() as u16;
     let kafka_addresses = config.kafka_addresses(cores).map_err(configured)?;
     let mut random = Random(seed());
+    // The rest is for connections, queues, groups, and what the allocator cannot use.
     let opened = open(&OpenConfig {
         directory: config.data_dir.clone(),
         disk: Disk::Machine,
@@ -87,7 +88,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
         node_id: config.node_id,
         new_cluster_id: random.uuid(),
         journal_file_bytes: config.journal_file_bytes,
-        memory_bytes: config.memory_bytes as usize,
+        memory_bytes: (config.memory_bytes / 4 * 3) as usize,
         sizes: Sizes { free_bytes_min: config.disk_free_bytes_min, ..Sizes::default() },
     })
     .map_err(ServeError::Open)?;

@@ -60,7 +60,7 @@ impl Population {
         let mut driver = Driver::create_in(dir, setup)?;
         driver.create(FILLER);
         // From here on as many frames are in memory as are ever kept.
-        fill(&mut driver, setup, setup.memory_bytes as u64, interrupt)?;
+        fill(&mut driver, setup.memory_bytes as u64, interrupt)?;
         let before = Holdings::now();
         let begin = Instant::now();
         (0..logs).for_each(|number| driver.create(log(number)));
@@ -77,7 +77,7 @@ impl Population {
             filled = logs;
         }
         let settle_seconds = begin.elapsed().as_secs_f64();
-        fill(&mut driver, setup, setup.memory_bytes as u64, interrupt)?;
+        fill(&mut driver, setup.memory_bytes as u64, interrupt)?;
         let settled = Holdings::now();
         Ok(Population { driver, logs, filled, create_seconds, settle_seconds, before, empty, settled })
     }
@@ -114,17 +114,17 @@ fn give_records(
             driver.turn()?;
         }
     }
-    settle(driver, setup, logs, interrupt)
+    settle(driver, logs, interrupt)
 }
 
 /// Appends so many bytes to the filler, no faster than the logs are settled: frames beyond the memory that is configured
 /// would be counted as memory of the logs.
-fn fill(driver: &mut Driver, setup: Setup, bytes: u64, interrupt: &Interrupt) -> Result<(), Failure> {
+fn fill(driver: &mut Driver, bytes: u64, interrupt: &Interrupt) -> Result<(), Failure> {
     let (batch, mut begun) = (batch_of(FILLER_BATCH_BYTES), driver.appended());
     let wanted = begun + bytes.div_ceil(FILLER_BATCH_BYTES as u64);
     while driver.appended() < wanted {
         interrupt.check()?;
-        while begun < wanted.min(driver.appended() + FILLER_WAITING) && is_within(driver, setup) {
+        while begun < wanted.min(driver.appended() + FILLER_WAITING) && !driver.shard().is_full() {
             driver.append(FILLER, &batch)?;
             begun += 1;
         }
@@ -133,28 +133,22 @@ fn fill(driver: &mut Driver, setup: Setup, bytes: u64, interrupt: &Interrupt) ->
     Ok(())
 }
 
-/// Whether frames take hardly more memory than is configured.
-fn is_within(driver: &mut Driver, setup: Setup) -> bool {
-    let held_bytes = driver.shard().counts().held_bytes;
-    held_bytes <= setup.memory_bytes as u64 + FILLER_WAITING * FILLER_BATCH_BYTES as u64
-}
-
 /// Fills journal files, which makes checkpoints, until every log has all it holds in segments and those are synced; then
 /// what the filler holds is let go.
-fn settle(driver: &mut Driver, setup: Setup, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
+fn settle(driver: &mut Driver, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
     for number in logs {
         let is_settled = |driver: &mut Driver| {
             let marks = driver.shard().marks(log(number));
             marks.is_some_and(|marks| marks.settled == marks.end)
         };
         while !is_settled(driver) {
-            fill(driver, setup, FILLER_BATCH_BYTES as u64, interrupt)?;
+            fill(driver, FILLER_BATCH_BYTES as u64, interrupt)?;
         }
     }
     // One may be under way that began before.
     let wanted = driver.shard().counts().checkpoints + 2;
     while driver.shard().counts().checkpoints < wanted {
-        fill(driver, setup, FILLER_BATCH_BYTES as u64, interrupt)?;
+        fill(driver, FILLER_BATCH_BYTES as u64, interrupt)?;
     }
     if let Some(marks) = driver.shard().marks(FILLER) {
         driver.shard().trim(FILLER, marks.durable);

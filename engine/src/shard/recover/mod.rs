@@ -64,7 +64,8 @@ pub struct OpenConfig {
     /// Bytes of one journal file, a multiple of [`BLOCK_BYTES`] and at most [`JOURNAL_FILE_BYTES_MAX`](crate::limits::JOURNAL_FILE_BYTES_MAX); another number than
     /// before makes new files. The owner appends no batch that a file does not hold with a frame around it.
     pub journal_file_bytes: u64,
-    /// Bytes of frames that each shard keeps in memory to serve the ends of its logs.
+    /// Bytes of records that each shard has in memory: recent frames, which serve the ends of its logs, what is on its way to
+    /// and from the device, and the cache of runs. When it is full, [`Shard::is_full`].
     pub memory_bytes: usize,
     /// [`Sizes::default`], unless in a test.
     pub sizes: Sizes,
