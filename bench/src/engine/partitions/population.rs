@@ -70,10 +70,10 @@ impl Population {
         let begin = Instant::now();
         let left = descriptors_max.saturating_sub(empty.descriptors_count);
         let mut filled = logs.min(left / 10 * 9);
-        give_records(&mut driver, setup, 0..filled, interrupt)?;
+        give_records(&mut driver, 0..filled, interrupt)?;
         let opened = Holdings::now().descriptors_count.saturating_sub(empty.descriptors_count);
         if filled < logs && opened < filled / 2 {
-            give_records(&mut driver, setup, filled..logs, interrupt)?;
+            give_records(&mut driver, filled..logs, interrupt)?;
             filled = logs;
         }
         let settle_seconds = begin.elapsed().as_secs_f64();
@@ -93,12 +93,7 @@ impl Population {
 }
 
 /// Appends a few records to each of these logs and has them settled.
-fn give_records(
-    driver: &mut Driver,
-    setup: Setup,
-    logs: Range<u64>,
-    interrupt: &Interrupt,
-) -> Result<(), Failure> {
+fn give_records(driver: &mut Driver, logs: Range<u64>, interrupt: &Interrupt) -> Result<(), Failure> {
     let batch = batch_of(RECORD_BYTES);
     for _ in 0..RECORDS {
         let (mut next, mut begun) = (logs.clone(), driver.appended());
