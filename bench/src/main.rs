@@ -29,12 +29,6 @@ mod wire;
 
 use std::process::ExitCode;
 
-use ringmain_engine::io::allocator::Buffers;
-
-/// The broker's, so that the engine has in it what it has there.
-#[global_allocator]
-static ALLOCATOR: Buffers = Buffers::new();
-
 use failure::Failure;
 
 fn main() -> ExitCode {

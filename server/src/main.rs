@@ -5,10 +5,6 @@ use std::process::ExitCode;
 use ringmain::cli::{self, Invocation};
 use ringmain::config::Config;
 use ringmain::core::start;
-use ringmain_engine::io::allocator::Buffers;
-
-#[global_allocator]
-static ALLOCATOR: Buffers = Buffers::new();
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {

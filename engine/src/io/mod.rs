@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-pub mod allocator;
 pub mod buffer;
 mod crew;
 pub mod descriptors;

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::section::Section;
+use super::section::{Rest, Section};
 use crate::format::batch;
 use crate::format::frame::{
     self, ENTRY_ALIGNMENT, ENTRY_BYTES, EntryHeader, HEADER_BYTES, Kind, PLACED_BYTES,
@@ -160,15 +160,15 @@ pub struct Gathering {
     frame: Gathered,
     /// Bytes of the sections' batches.
     apart_bytes: usize,
-    /// What is left of the chunks that sections of the last frame were cut out of.
-    chunks: HashMap<LogId, BytesMut>,
+    /// What sections of the last frame left.
+    rests: HashMap<LogId, Rest>,
     sizes: Sizes,
 }
 
 impl Gathering {
     /// Nothing gathered yet.
     pub fn new(sizes: Sizes) -> Gathering {
-        Gathering { frame: Gathered::default(), apart_bytes: 0, chunks: HashMap::new(), sizes }
+        Gathering { frame: Gathered::default(), apart_bytes: 0, rests: HashMap::new(), sizes }
     }
 
     /// Whether nothing has been gathered since the last frame was taken.
@@ -215,14 +215,15 @@ impl Gathering {
     pub fn push_apart(&mut self, piece: Piece, leader_epoch: i32, bytes: &[u8]) {
         let log = piece.log;
         if !self.frame.sections.iter().any(|section| section.log == log) {
-            let chunk = self.chunks.remove(&log).unwrap_or_default();
+            let rest = self.rests.remove(&log).unwrap_or_default();
             let entry =
                 self.push(Kind::Placed, log, piece.base..piece.base, leader_epoch, &[0; PLACED_BYTES]);
-            let section = Section::new(log, leader_epoch, entry.start - ENTRY_BYTES, chunk);
+            let entry = entry.start - ENTRY_BYTES;
+            let section = Section::new(log, leader_epoch, entry, rest, self.sizes.chunk_bytes);
             self.frame.sections.push(section);
         }
         if let Some(section) = self.frame.sections.iter_mut().find(|section| section.log == log) {
-            section.push(piece, bytes, self.sizes.chunk_bytes);
+            section.push(piece, bytes);
             self.apart_bytes += bytes.len();
         }
     }
@@ -249,7 +250,7 @@ impl Gathering {
         self.frame.bytes = frame.bytes.split_off(end);
         frame.bytes.truncate(used);
         self.apart_bytes = 0;
-        self.chunks = frame.sections.iter_mut().map(|section| (section.log, section.finish())).collect();
+        self.rests = frame.sections.iter_mut().map(|section| (section.log, section.finish())).collect();
         frame
     }
 

@@ -26,6 +26,17 @@ pub struct Section {
     pieces: Vec<Piece>,
     /// Where its entry begins in the frame.
     pub entry: usize,
+    /// Bytes of the memory that is taken when there is none left.
+    chunk_bytes: usize,
+}
+
+/// What a section leaves for the next of its log.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// What is left of its memory.
+    bytes: BytesMut,
+    /// What it took.
+    used: usize,
 }
 
 /// Where a section goes.
@@ -53,17 +64,20 @@ pub struct Placed {
 }
 
 impl Section {
-    /// Nothing gathered yet. `chunk` is what was left of the log's last one.
-    pub fn new(log: LogId, leader_epoch: i32, entry: usize, chunk: BytesMut) -> Section {
-        Section { log, leader_epoch, bytes: chunk, pieces: Vec::new(), entry }
+    /// Nothing gathered yet. `rest` is of the log's section in the frame before, if there was one. Memory is for a few such
+    /// sections, as all of it is held while any of them is.
+    pub fn new(log: LogId, leader_epoch: i32, entry: usize, rest: Rest, chunk_bytes_max: usize) -> Section {
+        let chunk_bytes = (4 * rest.used).min(chunk_bytes_max);
+        Section { log, leader_epoch, bytes: rest.bytes, pieces: Vec::new(), entry, chunk_bytes }
     }
 
     /// Adds a batch, stamped with its offset.
-    pub fn push(&mut self, mut piece: Piece, bytes: &[u8], chunk_bytes: usize) {
+    pub fn push(&mut self, mut piece: Piece, bytes: &[u8]) {
         let start = self.bytes.len().max(RUN_HEADER_BYTES);
         let needed = buffer::padded(start + bytes.len());
         if self.bytes.capacity() < needed {
-            let mut larger = buffer::aligned(needed.max(chunk_bytes));
+            let twice = if self.pieces.is_empty() { needed } else { 2 * needed };
+            let mut larger = buffer::aligned(twice.max(self.chunk_bytes));
             larger.extend_from_slice(&self.bytes);
             self.bytes = larger;
         }
@@ -74,11 +88,11 @@ impl Section {
         self.pieces.push(piece);
     }
 
-    /// Ends it on a block boundary; returns what is left of its chunk.
-    pub fn finish(&mut self) -> BytesMut {
+    /// Ends it on a block boundary.
+    pub fn finish(&mut self) -> Rest {
         buffer::pad(&mut self.bytes);
-        let end = self.bytes.len();
-        self.bytes.split_off(end)
+        let used = self.bytes.len();
+        Rest { bytes: self.bytes.split_off(used), used }
     }
 
     /// Bytes of the batches.

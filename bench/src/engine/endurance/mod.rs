@@ -152,7 +152,7 @@ impl Work {
         let wanted = 2 * plan.keep_bytes * STREAMS.len() as u64;
         while self.appender.bytes < wanted {
             interrupt.check()?;
-            while self.appender.waiting() < WARM_UP_WAITING {
+            while self.appender.waiting() < WARM_UP_WAITING && !self.driver.shard().is_full() {
                 self.appender.append(&mut self.driver, now)?;
             }
             now = self.turn(false, Duration::MAX)?;
@@ -197,7 +197,8 @@ impl Work {
         let mut now = begin;
         while now - begin < plan.window {
             interrupt.check()?;
-            while pace.next <= now && self.appender.waiting() < WAITING_MAX {
+            while pace.next <= now && self.appender.waiting() < WAITING_MAX && !self.driver.shard().is_full()
+            {
                 self.appender.append(&mut self.driver, pace.next)?;
                 pace.next += pace.every;
             }
