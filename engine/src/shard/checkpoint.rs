@@ -108,6 +108,11 @@ impl Checkpointer {
         matches!(self.phase, Phase::Idle)
     }
 
+    /// Whether it is at its files now, some of which it finds by name.
+    pub(super) fn is_syncing(&self) -> bool {
+        matches!(self.phase, Phase::Syncing { .. })
+    }
+
     /// Removes a file once the frame `sequence` is durable.
     pub(super) fn remove_after(&mut self, sequence: u64, path: PathBuf) {
         self.removals.push((sequence, Op::Remove { path }));
@@ -321,7 +326,7 @@ impl Shard {
     /// Removes files whose logs or segments are gone for good: the frame that says so is durable.
     fn remove_files(&mut self) {
         // What is closed is opened by its name to be synced.
-        if matches!(self.checkpointer.phase, Phase::Syncing { .. }) {
+        if self.checkpointer.is_syncing() {
             return;
         }
         let durable = self.checkpointer.durable;

@@ -469,7 +469,9 @@ impl Shard {
             };
             let file_bytes = if replaced { 0 } else { segment.position };
             let file = Reused { name: segment.name, file_bytes };
-            if partition.is_needed(segment) && !planted(Bug::PlacedSegmentRemovedTooSoon) {
+            // What a checkpoint is about to sync by its name must not lose it: a crash would bring it back, half written.
+            let is_needed = partition.is_needed(segment) || self.checkpointer.is_syncing();
+            if is_needed && !planted(Bug::PlacedSegmentRemovedTooSoon) {
                 self.checkpointer.remove_after_next(log, file);
             } else {
                 self.let_go(vec![(log, file)]);
