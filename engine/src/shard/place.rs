@@ -184,7 +184,15 @@ impl Shard {
         };
         let done = match result {
             Ok(done) => done,
-            // Nothing of it needs new blocks, but a name may.
+            // A name may need a new block. Nothing was changed: the log goes on without it, and its room goes to others.
+            Err(fault) if fault.is_no_space() && matches!(step, Step::Rename) => {
+                if let Some(placement) = &mut partition.placement {
+                    placement.next = None;
+                }
+                self.remove(Op::Remove { path: segment::path(&self.place.directory, log, from) });
+                self.settler.unpark(log);
+                return self.truncate_now(log);
+            }
             Err(fault) if fault.is_no_space() => {
                 self.room.found_none(Wanting::Segment);
                 return self.unready.push(Readying { log, from, name, step });
