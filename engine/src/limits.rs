@@ -136,7 +136,7 @@ pub struct Sizes {
     pub sync_all_min: usize,
     /// Appends are refused while the file system has less room than this left; 0: only once there is none.
     pub free_bytes_min: u64,
-    /// Shortest time between two steps of a compaction.
+    /// [`COMPACTION_STEP_US`].
     pub compaction_step_us: u64,
 }
 

@@ -4,7 +4,7 @@
 //! In: a log and its owner's rules; one run at a time, read with the priority of cold reads. Out: a new file for each
 //! segment, durable before it takes the old one's name. Never: touches a segment that is being filled or that the last
 //! checkpoint does not know to be sealed, holds more than one run and one batch in memory beside the map of keys, or
-//! takes more than one step in the time of [`Sizes`](crate::limits::Sizes).
+//! moves more than one run in the time of [`Sizes`](crate::limits::Sizes).
 //!
 //! ```text
 //!   mapping, by key: read each run that never was compacted, note where its keys are last
@@ -33,6 +33,9 @@ use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, compact};
 use crate::types::{LogId, Now, Offset};
+
+/// A step that moves less than this part of a run takes this part of the time between steps.
+const LIGHT_STEP_PART: u64 = 16;
 
 /// How a log is compacted.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +152,15 @@ enum Next {
     /// Readers are just opening the old file.
     Wait,
     Finished,
+}
+
+/// What an operation moves.
+fn bytes_of(op: &Op) -> usize {
+    match op {
+        Op::Read { length, .. } => *length,
+        Op::Write { data, .. } => data.len(),
+        _ => 0,
+    }
 }
 
 fn seconds(now: Now) -> u32 {
@@ -298,9 +310,14 @@ impl Shard {
             return;
         }
         let Some(mut job) = self.compactor.job.take() else { return };
-        self.compactor.next_step_us = now.monotonic_us + self.place.sizes.compaction_step_us;
+        let whole_us = self.place.sizes.compaction_step_us;
+        self.compactor.next_step_us = now.monotonic_us + whole_us;
         match self.next_compaction_step(&mut job) {
             Next::Begin(step, op) => {
+                // A log that was compacted often has very many segments with little in them.
+                let (bytes, run_bytes) = (bytes_of(&op) as u64, self.place.sizes.run_bytes as u64);
+                let part_us = (whole_us * bytes / run_bytes).clamp(whole_us / LIGHT_STEP_PART, whole_us);
+                self.compactor.next_step_us = now.monotonic_us + part_us;
                 self.compactor.in_flight = true;
                 self.compactor.job = Some(job);
                 self.want(Work::Compaction(Box::new(step)), op);
