@@ -1,17 +1,13 @@
 //! Durable appends by the engine alone, beside the best way this machine has to make as many bytes durable.
 //!
-//! In: a directory. Out: two lines for each size: a log that grows, with the best that raw writes do to blocks that were not
-//! written before, and one that is trimmed to its newest bytes all the time. Never: a raw append to blocks that are no longer
-//! what its name says.
+//! In: a directory. Out: two lines for each size: a log that grows, and one that is trimmed to its newest bytes all the
+//! time. Never: a raw append to blocks that are no longer what its name says.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::engine::append::Log;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::raw::device::{Device, Setup, Stream};
-use crate::raw::file;
 use crate::raw::ring::{Appender, Blocks, Durable};
 use crate::targets::findings::Findings;
 use crate::targets::line::{Line, Named, Need, Unit};
@@ -29,9 +25,6 @@ const WAYS: [(Durable, &str); 3] = [
     (Durable::AfterWrite, "linked fdatasync"),
     (Durable::ThenCall, "fdatasync(2)"),
 ];
-/// What is written once more, without being waited for, from a journal into the blocks where it stays.
-const AGAIN: Stream = Stream { write: true, random: false, block_bytes: 1 << 20, depth: 2, durable: false };
-const TWICE_BYTES: u64 = 256 << 20;
 const NEEDED: f64 = 0.9;
 const KEPT_BYTES: u64 = 512 << 20;
 
@@ -49,7 +42,6 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
     for _ in SIZES {
         trimmed.push(Log::retained(dir, KEPT_BYTES, interrupt)?);
     }
-    let twice = file::written(dir, TWICE_BYTES, interrupt)?;
     let mut seen = Seen::default();
     setting.rounds(|| {
         for ((commit_bytes, file_bytes), trimmed) in SIZES.into_iter().zip(&mut trimmed) {
@@ -62,7 +54,6 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
                     seen.push(&format!("raw {commit_bytes} {file}, {way}"), rate);
                 }
             }
-            seen.push(&format!("twice {commit_bytes}"), written_twice(&twice, commit_bytes, raw, interrupt)?);
             let growing = Log::open(dir, None)?.timed(commit_bytes, own, interrupt)?;
             seen.push(&format!("growing {commit_bytes}"), growing.bytes_per_second);
             let trimmed = trimmed.timed(commit_bytes, own, interrupt)?;
@@ -71,20 +62,6 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
         Ok(())
     })?;
     Ok(findings(&seen))
-}
-
-/// Durable writes of commits beside the same bytes once more: bytes of commits per second, at most half of what both write.
-fn written_twice(
-    file: &File,
-    commit_bytes: usize,
-    time: Duration,
-    interrupt: &Interrupt,
-) -> Result<f64, Failure> {
-    let commits = Stream { block_bytes: commit_bytes, depth: 1, durable: true, ..AGAIN };
-    let open = Device::open(file, TWICE_BYTES, &[commits, AGAIN], Setup::BEST);
-    let mut device = open.map_err(|source| Failure::Kernel { doing: "set up io_uring", source })?;
-    let streams = device.measure(time, interrupt)?;
-    Ok(streams.iter().map(|stream| stream.bytes_per_second).sum::<f64>() / 2.0)
 }
 
 /// One after the other until the time is over or the file is full; bytes per second.
@@ -114,32 +91,16 @@ fn findings(seen: &Seen) -> Findings {
         for (kind, words) in [("growing", "growing log"), ("trimmed", "newest 512 MiB kept")] {
             let name = format!("{} KiB a commit, {words}", commit_bytes >> 10);
             let figure = seen.of(&format!("{kind} {commit_bytes}"));
-            let line = Line::new(&name, Unit::BytesPerSecond, figure, Need::AtLeast(NEEDED), beside.clone());
-            let floor = new_blocks(seen, commit_bytes).filter(|_| kind == "growing");
-            findings.line(match floor {
-                Some(floor) => line.over(floor),
-                None => line,
-            });
+            let need = Need::AtLeast(NEEDED);
+            findings.line(Line::new(&name, Unit::BytesPerSecond, figure, need, beside.clone()));
         }
     }
     findings
 }
 
-/// The best that raw writes do where the bytes must come to lie in blocks that were not written before: there at once, or
-/// in others first.
-fn new_blocks(seen: &Seen, commit_bytes: usize) -> Option<Named> {
-    let at_once = ["fallocated", "growing"].map(|file| seen.best(&format!("raw {commit_bytes} {file}")));
-    let twice = format!("twice {commit_bytes}");
-    let ways = at_once.into_iter().flatten().chain([twice.as_str()]);
-    let best = ways.max_by(|a, b| seen.middle(a).total_cmp(&seen.middle(b)))?;
-    let words = best.strip_prefix(&format!("raw {commit_bytes} ")).unwrap_or("written twice, raw");
-    Some(Named::new(words, seen.of(best)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::line::Verdict;
 
     #[test]
     fn lines_are_held_against_the_best_way_of_their_size() {
@@ -152,8 +113,6 @@ mod tests {
             ("trimmed 4096", 40e6),
             ("growing 65536", 1e6),
             ("trimmed 65536", 1e6),
-            ("twice 65536", 600e6),
-            ("raw 65536 fallocated, RWF_DSYNC", 500e6),
         ] {
             seen.push(name, value);
         }
@@ -161,10 +120,5 @@ mod tests {
         assert_eq!(found.lines.len(), 4, "a size without figures has no line");
         assert_eq!(found.lines[0].beside.name, "raw, pre-written, RWF_DSYNC");
         assert_eq!((found.lines[0].ratio(), found.lines[1].ratio()), (Some(0.9), Some(0.4)));
-        let floors = found.lines.iter().map(|line| line.floor.as_ref().map(|floor| floor.name.as_str()));
-        let floors: Vec<Option<&str>> = floors.collect();
-        assert_eq!(floors, [Some("growing, fdatasync(2)"), None, Some("written twice, raw"), None]);
-        assert_eq!(found.lines[2].verdict(), Verdict::OutOfReach);
-        assert_eq!(found.lines[3].verdict(), Verdict::Missed);
     }
 }
