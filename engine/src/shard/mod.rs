@@ -508,11 +508,12 @@ impl Shard {
                 self.journal.seal();
             }
         }
-        let Shard { journal, logs, place, .. } = self;
+        let Shard { journal, logs, place, settler, .. } = self;
         let sequence = journal.next_sequence();
         let ops = journal.next_writes(|section, now| {
             let partition = logs.get_mut(&section.log)?;
-            let target = place::target(partition, section, sequence, &place.sizes)?;
+            let is_busy = settler.is_busy(section.log);
+            let target = place::target(partition, is_busy, section, sequence, &place.sizes)?;
             if let Some(placement) = partition.placement.as_mut().filter(|_| now) {
                 placement.in_flight = true;
             }

@@ -45,9 +45,10 @@ enum Step {
 }
 
 /// Where the section of frame `sequence` may go: behind all of its log that is durable, if that is in the segment or fits in
-/// the same run.
+/// the same run. Not while a step of settling the log is under way; one that waits for its turn waits for this, too.
 pub(super) fn target(
     partition: &Partition,
+    is_busy: bool,
     section: &Section,
     sequence: u64,
     sizes: &Sizes,
@@ -55,10 +56,8 @@ pub(super) fn target(
     let placement = partition.placement.as_ref()?;
     let into = placement.into?;
     let active = partition.segments.active().filter(|active| active.name == into.name && !active.is_cut())?;
-    let free = !partition.settling
-        && !placement.in_flight
-        && placement.told_in <= sequence
-        && partition.truncation.is_none();
+    let free =
+        !is_busy && !placement.in_flight && placement.told_in <= sequence && partition.truncation.is_none();
     let offsets = section.offsets();
     let fits = partition.deleted_in.is_none()
         && partition.marks().durable == offsets.start
