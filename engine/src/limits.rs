@@ -84,6 +84,10 @@ pub const RUN_BYTES: usize = 1 << 20;
 /// writes and flushes beside each other cost more than one longer write and a copy, below.
 pub const SECTION_BYTES_MIN: usize = 32 << 10;
 
+/// What no segment has yet of a log goes into one run with the first section that is placed, up to so many runs of it: where
+/// appends come as fast as they are settled, settling never catches up. With a section it is no more than the largest run.
+pub const PLACED_BEFORE_RUNS_MAX: usize = 8;
+
 /// Trimmed segments of a log kept to be used again.
 pub const SPARES_MAX: usize = 2;
 

@@ -19,6 +19,7 @@ use crate::error::Damage;
 use crate::format::batch::BatchHeader;
 use crate::format::checkpoint::LogState;
 use crate::format::run::RunPlace;
+use crate::limits::{PLACED_BEFORE_RUNS_MAX, Sizes};
 use crate::planted::{Bug, planted};
 use crate::segment::{Segment, Segments};
 use crate::types::{LogId, Offset};
@@ -343,6 +344,17 @@ impl Partition {
     /// Bytes that are durable but not settled.
     pub fn unsettled_bytes(&self) -> usize {
         self.unsettled_bytes
+    }
+
+    /// Whether so much is not settled that it should be. Where runs are placed, more may wait for the next of them: each run
+    /// that is settled there must be told before, behind all frames that wait already.
+    pub fn wants_settling(&self, sizes: &Sizes) -> bool {
+        let placement = self.placement.as_ref().filter(|placement| placement.has_much);
+        let into = placement.and_then(|placement| placement.into);
+        let is_placed =
+            into.is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name));
+        let runs = if is_placed { PLACED_BEFORE_RUNS_MAX / 2 } else { 1 };
+        self.unsettled_bytes >= runs * sizes.run_bytes
     }
 
     /// The frame of the oldest batch that is not settled.

@@ -666,7 +666,7 @@ impl Shard {
                 touched.push(piece.log);
             }
             partition.in_frame_bytes += piece.bytes.len() as u32;
-            if partition.unsettled_bytes() >= self.place.sizes.run_bytes && !partition.settling {
+            if !partition.settling && partition.wants_settling(&self.place.sizes) {
                 partition.settling = true;
                 self.settler.queue(piece.log);
             }

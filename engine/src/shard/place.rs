@@ -12,10 +12,10 @@
 
 use super::room::Wanting;
 use super::{Shard, Work};
-use crate::format::run::{RUN_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::run::{RUN_HEADER_BYTES, RUN_TOTAL_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::journal::{DurableFrame, Section, Target};
-use crate::limits::{SPARES_MAX, Sizes};
+use crate::limits::{PLACED_BEFORE_RUNS_MAX, SPARES_MAX, Sizes};
 use crate::partition::{Next, Partition, Placement, Reused, TailBatch};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
@@ -59,19 +59,20 @@ pub(super) fn target(
     let free =
         !is_busy && !placement.in_flight && placement.told_in <= sequence && partition.truncation.is_none();
     let offsets = section.offsets();
+    let before_bytes_max = PLACED_BEFORE_RUNS_MAX * sizes.run_bytes;
     let fits = partition.deleted_in.is_none()
         && partition.marks().durable == offsets.start
         && offsets.end <= partition.settle_limit()
-        && partition.unsettled_bytes() <= sizes.run_bytes
+        && partition.unsettled_bytes() <= before_bytes_max
         && section.body_bytes() >= sizes.section_bytes_min / 2;
     (free && fits).then_some(())?;
-    let (before, from, max_timestamp_ms) = partition.to_settle(sizes.run_bytes, offsets.start);
+    let (before, from, max_timestamp_ms) = partition.to_settle(before_bytes_max, offsets.start);
     let whole = before.is_empty() || from.end == offsets.start;
     let bytes = RUN_HEADER_BYTES + partition.unsettled_bytes() + section.body_bytes();
     let end = active.position + buffer::padded(bytes) as u64;
     let has_room =
         active.position < sizes.segment_bytes.min(partition.segment_bytes_max) && end <= into.file_bytes;
-    (whole && has_room).then_some(())?;
+    (whole && has_room && bytes <= RUN_TOTAL_BYTES_MAX).then_some(())?;
     Some(Target {
         file: active.file.clone()?,
         segment_base: into.name.base,
