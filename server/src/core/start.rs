@@ -186,6 +186,9 @@ fn bind(config: &Config, kafka: &[SocketAddr], cores: u16) -> Result<Bound, Serv
     let mut listeners: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut listen = |core: usize, address: SocketAddr, protocol, keeps| {
         let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        if let Ok((_, listener)) = &bound {
+            descriptors::widen_backlog(listener);
+        }
         let (local, listener) = bound.map_err(|source| ServeError::Listen { address, source })?;
         let socket = Descriptor::new(OwnedFd::from(listener));
         listeners[core].push(Listener { socket, protocol, keeps });
