@@ -109,6 +109,8 @@ impl Broker {
         if self.shard.is_compacting() {
             return;
         }
+        // What was settled since the last flush is to be told before it is dropped.
+        self.flush_queues(now);
         let mut logs = self.uncleaned_logs();
         let after = logs.partition_point(|(log, _)| *log <= self.compacted_last);
         logs.rotate_left(after);

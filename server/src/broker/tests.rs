@@ -9,8 +9,8 @@ use ringmain_engine::io::{Op, Token};
 use ringmain_engine::shard::recover::{OpenConfig, Opened, open};
 use ringmain_engine::types::{LogId, Now};
 
-use super::catalog::{CATALOG_LOG, CatalogRequest, shard_of};
-use super::command::{Command, Consumer, Event, Request, SessionId, Start};
+use super::catalog::{CATALOG_LOG, CatalogRequest, QueueSettings, settlements_of, shard_of};
+use super::command::{self, Command, Consumer, Event, Request, SessionId, Start};
 use super::nodes::Nodes;
 use super::settings::Settings;
 use super::{Broker, Outcome, replay_catalog};
@@ -175,4 +175,36 @@ fn a_snapshot_takes_the_place_of_what_was_before_it_when_it_is_durable() {
     assert_eq!(rig.broker.shard().marks(CATALOG_LOG).unwrap().start, before.start);
     rig.finish();
     assert_eq!(rig.broker.shard().marks(CATALOG_LOG).unwrap().start, before.end);
+}
+
+#[test]
+fn what_a_queue_has_settled_is_told_before_it_is_dropped() {
+    let scratch = Scratch::new("told");
+    let mut rig = Rig::open(&scratch.0);
+    let (configs, queue) = (BTreeMap::new(), Some(QueueSettings::default()));
+    let request = CatalogRequest::CreateTopic { name: "queue".to_string(), partitions: 1, configs, queue };
+    rig.ask(0, 0, Command::Catalog(request));
+    rig.finish();
+    let log = rig.log_of("queue");
+    (0..4).for_each(|_| rig.append(log, b"value"));
+    rig.finish();
+    for ticket in 1..5 {
+        rig.ask(1, ticket, Command::Get { log, settle: false });
+        rig.finish();
+    }
+    let settle = |offset| Command::Settle {
+        log,
+        offsets: std::iter::once(offset..offset + 1).collect(),
+        outcome: command::Outcome::Accept,
+    };
+    rig.ask(1, 5, settle(1));
+    rig.finish();
+    // Another in the turn in which it is looked what may be dropped.
+    rig.now.monotonic_us += 60_000_000;
+    let settlements = settlements_of(log);
+    let before = rig.broker.shard().marks(settlements).unwrap().end;
+    rig.ask(1, 6, settle(3));
+    rig.broker.expire(rig.now);
+    let after = rig.broker.shard().marks(settlements).unwrap().end;
+    assert_eq!(after, before + 1, "offset 3 may be dropped, and nothing says that it is settled");
 }
