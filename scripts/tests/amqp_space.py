@@ -1,6 +1,5 @@
 """Space of a queue: what is acknowledged comes back though a message before it is not, and what is not acknowledged stays."""
 import os
-import urllib.request
 
 from broker import Broker, until
 from clients import Amqp, get, publish, queue, ready
@@ -14,10 +13,7 @@ CONFIG = f"journal_file_bytes = {36 << 20}\n"
 
 
 def kept_bytes(broker):
-    with urllib.request.urlopen(f"http://{broker.admin}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    name = 'ringmain_retained_bytes{reason="queue_unsettled"} '
-    return next(int(line.removeprefix(name)) for line in lines if line.startswith(name))
+    return broker.metric('ringmain_retained_bytes{reason="queue_unsettled"}')
 
 
 def body_of(number):

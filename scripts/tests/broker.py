@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,12 @@ class Broker:
             shutil.rmtree(self.directory, ignore_errors=True)
         else:
             print(f"broker's data and log are kept in {self.directory}", file=sys.stderr)
+
+    def metric(self, name):
+        """One figure of /metrics, by its name with its labels."""
+        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(int(line.removeprefix(f"{name} ")) for line in lines if line.startswith(f"{name} "))
 
     def start(self):
         assert self.process is None, "already running"

@@ -1,6 +1,5 @@
 """Compacted topics: the last record of each key stays at its offset, superseded ones go, and keyless ones are refused."""
 import os
-import urllib.request
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
@@ -38,12 +37,6 @@ def read_all(kafka, topic):
     return found
 
 
-def metric(broker, name):
-    with urllib.request.urlopen(f"http://{broker.admin}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-
 def compacted(broker, topic, before):
     found = read_all(broker.kafka, topic)
     return found if len(found) * 2 < before else None
@@ -71,10 +64,10 @@ def test_superseded_records_go_and_the_last_ones_stay():
     with broker:
         topics = [filled(broker, codec, **COMPACTED) for codec in ("gzip", "snappy", "lz4", "zstd", "none")]
         filled(broker, "none")  # fills the journal, so that all before is settled
-        until(lambda: metric(broker, "ringmain_compactions_total") >= len(topics), 60, "logs are compacted")
+        until(lambda: broker.metric("ringmain_compactions_total") >= len(topics), 60, "logs are compacted")
         for topic, last in topics:
             check(until(lambda topic=topic: compacted(broker, topic, RECORDS), 60, "superseded records go"), last)
-        assert metric(broker, "ringmain_compacted_bytes_total") > RECORDS * VALUE_BYTES / 2
+        assert broker.metric("ringmain_compacted_bytes_total") > RECORDS * VALUE_BYTES / 2
         broker.kill()
         broker.start()
         for topic, last in topics:

@@ -22,8 +22,8 @@ pub fn raise_limit() -> u64 {
     if is_raised { raised.rlim_cur } else { limit.rlim_cur }
 }
 
-/// Connections that wait to be accepted. Clients that all come at once, as after a restart, would otherwise be turned away to try again
-/// a second later; the kernel has a limit of its own (`net.core.somaxconn`).
+/// Connections that wait to be accepted. Clients that all come at once, as after a restart, would otherwise be turned
+/// away to try again a second later; the kernel has a limit of its own (`net.core.somaxconn`).
 const BACKLOG: libc::c_int = 4096;
 
 /// Has a listener keep as many connections waiting as it can. Where that fails it keeps those it kept.

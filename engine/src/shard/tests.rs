@@ -1,6 +1,8 @@
 //! What a shard promises, on real files, with every step in the order the test wants.
 
-use super::recover::open;
+use std::path::Path;
+
+use super::recover::{OpenConfig, open};
 use super::rig::{Rig, Scratch, config};
 use super::*;
 use crate::error::OpenError;
@@ -8,10 +10,15 @@ use crate::format::frame::{ENTRY_BYTES, HEADER_BYTES};
 use crate::format::record::BatchBuilder;
 use crate::io::disk::Disk;
 use crate::segment;
-use std::path::Path;
 
 const LOG: LogId = LogId(4);
 const OTHER: LogId = LogId(5);
+
+/// A shard whose segments are soon full, so that some are sealed.
+fn open_with_small_segments(scratch: &Scratch) -> Rig {
+    let sizes = Sizes { run_bytes: 64 << 10, segment_bytes: 256 << 10, ..Sizes::default() };
+    Rig::open_with(&OpenConfig { sizes, ..config(&scratch.0, 1) })
+}
 
 /// A directory with all that is in it. Not by another program: a child has the locks of its parent until it is one.
 fn copy(from: &Path, to: &Path) {
@@ -553,12 +560,7 @@ fn keyed(rig: &mut Rig, key: &str, value: &[u8], request: u64) {
 #[test]
 fn compaction_keeps_the_last_record_of_each_key_at_its_offset_and_gives_the_room_back() {
     let scratch = Scratch::new("compaction");
-    let sizes = Sizes { run_bytes: 64 << 10, segment_bytes: 256 << 10, ..Sizes::default() };
-    let open = || {
-        let mut config = super::rig::config(&scratch.0, 1);
-        config.sizes = sizes;
-        Rig::open_with(&config)
-    };
+    let open = || open_with_small_segments(&scratch);
     let mut rig = open();
     rig.shards[0].create(LOG);
     let mut last = std::collections::BTreeMap::new();
@@ -609,12 +611,7 @@ fn compaction_keeps_the_last_record_of_each_key_at_its_offset_and_gives_the_room
 #[test]
 fn what_is_not_needed_goes_and_what_is_stays_at_its_offset() {
     let scratch = Scratch::new("dropping");
-    let sizes = Sizes { run_bytes: 64 << 10, segment_bytes: 256 << 10, ..Sizes::default() };
-    let open = || {
-        let mut config = super::rig::config(&scratch.0, 1);
-        config.sizes = sizes;
-        Rig::open_with(&config)
-    };
+    let open = || open_with_small_segments(&scratch);
     let mut rig = open();
     rig.shards[0].create(LOG);
     for request in 0..600 {
@@ -658,9 +655,7 @@ fn what_is_not_needed_goes_and_what_is_stays_at_its_offset() {
 #[test]
 fn nothing_goes_before_what_says_that_it_may_is_durable() {
     let scratch = Scratch::new("dropping-late");
-    let mut config = super::rig::config(&scratch.0, 1);
-    config.sizes = Sizes { run_bytes: 64 << 10, segment_bytes: 256 << 10, ..Sizes::default() };
-    let mut rig = Rig::open_with(&config);
+    let mut rig = open_with_small_segments(&scratch);
     rig.shards[0].create(LOG);
     rig.shards[0].create(OTHER);
     for request in 0..100 {
@@ -668,7 +663,7 @@ fn nothing_goes_before_what_says_that_it_may_is_durable() {
         rig.settle();
     }
     drop(rig);
-    let mut rig = Rig::open_with(&config);
+    let mut rig = open_with_small_segments(&scratch);
     let before = rig.shards[0].retained().records_bytes;
     rig.append(OTHER, b"the first fifty are not needed", 100);
     let dropping = Dropping { ranges: vec![0..40, 45..50], share_min: 0.5, codecs: Codecs::NONE };

@@ -142,7 +142,7 @@ pub static OPTIONS: &[Opt] = &[
         name: "memory_bytes",
         unit: "bytes",
         default: "64 MiB",
-        meaning: "Memory for each core: three quarters are for records, on their way, recent or read; the rest is for connections and state.",
+        meaning: "Memory for each core: three quarters are for records, on their way, recent or read; the rest is for connections and state, which are not counted.",
         flag: None,
         field: Field::U64(|config| &mut config.memory_bytes, 32 * MIB, 1 << 40),
     },

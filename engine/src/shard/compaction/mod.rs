@@ -28,7 +28,7 @@ use super::{Shard, Work};
 use crate::format::batch::{self, BatchHeader};
 use crate::format::run::{self, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX, DROPPED_RANGES_MAX};
+use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX, DROPPED_RANGES_MAX, Sizes};
 use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, compact};
@@ -152,15 +152,6 @@ enum Next {
     /// Readers are just opening the old file.
     Wait,
     Finished,
-}
-
-/// What an operation moves.
-fn bytes_of(op: &Op) -> usize {
-    match op {
-        Op::Read { length, .. } => *length,
-        Op::Write { data, .. } => data.len(),
-        _ => 0,
-    }
 }
 
 fn seconds(now: Now) -> u32 {
@@ -310,14 +301,10 @@ impl Shard {
             return;
         }
         let Some(mut job) = self.compactor.job.take() else { return };
-        let whole_us = self.place.sizes.compaction_step_us;
-        self.compactor.next_step_us = now.monotonic_us + whole_us;
-        match self.next_compaction_step(&mut job) {
+        let next = self.next_compaction_step(&mut job);
+        self.compactor.next_step_us = now.monotonic_us + self.pause_us(&next);
+        match next {
             Next::Begin(step, op) => {
-                // A log that was compacted often has very many segments with little in them.
-                let (bytes, run_bytes) = (bytes_of(&op) as u64, self.place.sizes.run_bytes as u64);
-                let part_us = (whole_us * bytes / run_bytes).clamp(whole_us / LIGHT_STEP_PART, whole_us);
-                self.compactor.next_step_us = now.monotonic_us + part_us;
                 self.compactor.in_flight = true;
                 self.compactor.job = Some(job);
                 self.want(Work::Compaction(Box::new(step)), op);
@@ -325,6 +312,19 @@ impl Shard {
             Next::Wait => self.compactor.job = Some(job),
             Next::Finished => self.counts.compactions += 1,
         }
+    }
+
+    /// Between a step and the one behind it: by what it moves, for a log that was compacted often has very many segments
+    /// with little in them.
+    fn pause_us(&self, next: &Next) -> u64 {
+        let Sizes { compaction_step_us: whole_us, run_bytes, .. } = self.place.sizes;
+        let bytes = match next {
+            Next::Begin(_, Op::Read { length, .. }) => *length,
+            Next::Begin(_, Op::Write { data, .. }) => data.len(),
+            Next::Begin(..) => 0,
+            Next::Wait | Next::Finished => run_bytes,
+        };
+        (whole_us * bytes as u64 / run_bytes as u64).clamp(whole_us / LIGHT_STEP_PART, whole_us)
     }
 
     fn next_compaction_step(&self, job: &mut Job) -> Next {
@@ -559,6 +559,7 @@ impl Job {
             }
             let Some((place, mut rest)) = output.reading.take() else { return };
             let was_s = place.compacted_at_s.get();
+            // Not one that was not read because all of it goes.
             let as_it_is = rest.is_empty() == (place.bytes.get() == 0) && self.fate.spares(&place);
             let compacted_at_s = match (as_it_is, was_s) {
                 (true, was_s) => was_s,
