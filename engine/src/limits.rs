@@ -88,6 +88,9 @@ pub const SECTION_BYTES_MIN: usize = 32 << 10;
 /// appends come as fast as they are settled, settling never catches up. With a section it is no more than the largest run.
 pub const PLACED_BEFORE_RUNS_MAX: usize = 8;
 
+/// As it is copied, all that goes in front of the sections of one frame is also no more than such a part of the memory.
+pub const PLACED_BEFORE_PART: usize = 16;
+
 /// Trimmed segments of a log kept to be used again.
 pub const SPARES_MAX: usize = 2;
 

@@ -27,7 +27,7 @@ from clients import Amqp, admin_client, connect, consumer, create_topic, publish
 IMAGE_BYTES = 192 << 20
 MARK_BYTES = 16 << 20
 JOURNAL_FILE_BYTES = 36 << 20
-CONFIG = f"journal_file_bytes = {JOURNAL_FILE_BYTES}\nmemory_bytes = {32 << 20}\n"
+CONFIG = f"journal_file_bytes = {JOURNAL_FILE_BYTES}\nmemory_bytes = {48 << 20}\n"
 VALUE_BYTES = 10_000
 WAIT_SECONDS = 60
 

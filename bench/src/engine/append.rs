@@ -54,6 +54,13 @@ impl Log {
         Ok(Log { driver, keep_bytes, untrimmed_bytes: 0 })
     }
 
+    /// A log that keeps all, and was given so many bytes.
+    pub fn grown(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<Log, Failure> {
+        let mut log = Log::open(dir, None)?;
+        log.fill(bytes, interrupt)?;
+        Ok(log)
+    }
+
     /// A log that is trimmed to its newest bytes all the time, and has been for a while: it was given twice what it keeps,
     /// so that its first segments have gone.
     pub fn retained(dir: &Path, keep_bytes: u64, interrupt: &Interrupt) -> Result<Log, Failure> {

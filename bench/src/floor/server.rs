@@ -70,6 +70,7 @@ type Promises = Vec<(u32, Answer, u64)>;
 pub struct Server {
     ring: IoUring,
     listener: TcpListener,
+    port: u16,
     connections: HashMap<u32, Connection>,
     next_connection: u32,
     in_flight: usize,
@@ -91,6 +92,7 @@ impl Server {
         let empty = || buffer::aligned(COMMIT_BYTES + REQUEST_BYTES_MAX);
         Ok(Server {
             ring,
+            port: listener.local_addr()?.port(),
             listener,
             connections: HashMap::new(),
             next_connection: 0,
@@ -212,16 +214,17 @@ impl Server {
                 connection.held_back = true;
                 break;
             }
-            match request::parse(&input[..length]) {
-                Ok(Request::Produce { answer, batch }) => {
-                    let Ok(header) = batch::check(batch) else {
+            match request::parse(&input[..length], self.port) {
+                Ok(Request::Produce { answer, batches }) => {
+                    let offset = self.next_offset;
+                    let counts = batches.iter().map(|batch| Some(batch::check(batch).ok()?.offsets_count()));
+                    let Some(count) = counts.sum::<Option<u64>>() else {
                         connection.closing = true;
                         break;
                     };
-                    let offset = self.next_offset;
-                    self.next_offset += header.offsets_count();
+                    self.next_offset += count;
                     if self.journal.is_some() {
-                        self.gathering.extend_from_slice(batch);
+                        batches.iter().for_each(|batch| self.gathering.extend_from_slice(batch));
                         self.promises.push((number, answer, offset));
                     } else {
                         answer.write(offset, &mut connection.output);

@@ -3,6 +3,7 @@
 //! In: a directory. Out: open files. Never: a file that outlives the process.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -60,6 +61,15 @@ pub fn written(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<File, Fa
         interrupt.check()?;
         file.write_all_at(&piece, position).map_err(Failure::disk("write to a file in", dir))?;
     }
+    file.sync_all().map_err(Failure::disk("sync a file in", dir))?;
+    Ok(file)
+}
+
+/// The same, with `bytes` of blocks that are reserved and were never written.
+pub fn reserved(dir: &Path, bytes: u64) -> Result<File, Failure> {
+    let file = nameless(dir)?;
+    let reserved = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+    reserved.map_err(io::Error::from).map_err(Failure::disk("reserve space in", dir))?;
     file.sync_all().map_err(Failure::disk("sync a file in", dir))?;
     Ok(file)
 }

@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod file;
+pub mod keeper;
 pub mod ring;
 pub mod tcp;
 pub mod traffic;

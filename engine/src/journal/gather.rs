@@ -66,7 +66,7 @@ impl Gathered {
 
     /// Bytes it holds in memory.
     pub fn held_bytes(&self) -> usize {
-        self.bytes.len() + self.sections.iter().map(Section::body_bytes).sum::<usize>()
+        self.bytes.len() + self.sections.iter().map(Section::held_bytes).sum::<usize>()
     }
 
     /// Adds one entry, for which there must be room; a batch is stamped with its offset and epoch on the way.

@@ -58,6 +58,13 @@ pub struct DurableFrame {
     pub placed: Vec<Placed>,
 }
 
+impl DurableFrame {
+    /// Bytes it holds in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.placed.iter().map(|placed| placed.held_bytes).sum::<usize>()
+    }
+}
+
 /// Figures since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JournalCounts {
@@ -296,6 +303,11 @@ impl Journal {
     /// Bytes gathered or waiting behind the write in flight.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// Bytes of the frame in flight.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.in_flight.as_ref().map_or(0, DurableFrame::held_bytes)
     }
 
     /// Figures since the start.

@@ -28,6 +28,8 @@ pub struct Section {
     pub entry: usize,
     /// Bytes of the memory that is taken when there is none left.
     chunk_bytes: usize,
+    /// Memory behind sections before this one that was too little for it. They hold it, but it is counted here.
+    waste_bytes: usize,
 }
 
 /// What a section leaves for the next of its log.
@@ -61,6 +63,8 @@ pub struct Placed {
     pub bytes: Bytes,
     /// The batches of this frame; their places count from the front of the run.
     pub pieces: Vec<Piece>,
+    /// Bytes of memory for it.
+    pub held_bytes: usize,
 }
 
 impl Section {
@@ -68,7 +72,8 @@ impl Section {
     /// sections, as all of it is held while any of them is.
     pub fn new(log: LogId, leader_epoch: i32, entry: usize, rest: Rest, chunk_bytes_max: usize) -> Section {
         let chunk_bytes = (4 * rest.used).min(chunk_bytes_max);
-        Section { log, leader_epoch, bytes: rest.bytes, pieces: Vec::new(), entry, chunk_bytes }
+        let bytes = rest.bytes;
+        Section { log, leader_epoch, bytes, pieces: Vec::new(), entry, chunk_bytes, waste_bytes: 0 }
     }
 
     /// Adds a batch, stamped with its offset.
@@ -79,6 +84,7 @@ impl Section {
             let twice = if self.pieces.is_empty() { needed } else { 2 * needed };
             let mut larger = buffer::aligned(twice.max(self.chunk_bytes));
             larger.extend_from_slice(&self.bytes);
+            self.waste_bytes += self.bytes.capacity();
             self.bytes = larger;
         }
         self.bytes.resize(start, 0);
@@ -100,6 +106,11 @@ impl Section {
         self.body_end() - RUN_HEADER_BYTES
     }
 
+    /// Bytes of memory for it.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.waste_bytes
+    }
+
     fn body_end(&self) -> usize {
         self.pieces.last().map_or(RUN_HEADER_BYTES, |piece| piece.bytes.end)
     }
@@ -116,7 +127,7 @@ impl Section {
 
     /// Makes a run of it for `target`, and fills in its entry in the frame.
     pub fn place(self, target: Target, frame: &mut Gathered) -> (Placed, Op) {
-        let Section { log, mut bytes, mut pieces, entry, .. } = self;
+        let Section { log, mut bytes, mut pieces, entry, waste_bytes, .. } = self;
         let mut end = pieces.last().map_or(RUN_HEADER_BYTES, |piece| piece.bytes.end);
         if !target.before.is_empty() {
             let before: usize = target.before.iter().map(Bytes::len).sum();
@@ -145,7 +156,7 @@ impl Section {
         let bytes = bytes.freeze();
         let op =
             Op::Write { file: target.file, position: target.position, data: bytes.clone(), durable: true };
-        (Placed { log, run: header.place(), bytes, pieces }, op)
+        (Placed { log, run: header.place(), held_bytes: bytes.len() + waste_bytes, bytes, pieces }, op)
     }
 }
 

@@ -19,7 +19,6 @@ use crate::error::Damage;
 use crate::format::batch::BatchHeader;
 use crate::format::checkpoint::LogState;
 use crate::format::run::RunPlace;
-use crate::limits::{PLACED_BEFORE_RUNS_MAX, Sizes};
 use crate::planted::{Bug, planted};
 use crate::segment::{Segment, Segments};
 use crate::types::{LogId, Offset};
@@ -346,15 +345,14 @@ impl Partition {
         self.unsettled_bytes
     }
 
-    /// Whether so much is not settled that it should be. Where runs are placed, more may wait for the next of them: each run
-    /// that is settled there must be told before, behind all frames that wait already.
-    pub fn wants_settling(&self, sizes: &Sizes) -> bool {
+    /// Whether so much is not settled that it should be: a run. Where runs are placed, more may wait for the next of them, half
+    /// of what may go in front of it: each run that is settled there must be told before, behind all frames that wait already.
+    pub fn wants_settling(&self, run_bytes: usize, before_bytes_max: usize) -> bool {
         let placement = self.placement.as_ref().filter(|placement| placement.has_much);
         let into = placement.and_then(|placement| placement.into);
         let is_placed =
             into.is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name));
-        let runs = if is_placed { PLACED_BEFORE_RUNS_MAX / 2 } else { 1 };
-        self.unsettled_bytes >= runs * sizes.run_bytes
+        self.unsettled_bytes >= if is_placed { before_bytes_max / 2 } else { run_bytes }
     }
 
     /// The frame of the oldest batch that is not settled.

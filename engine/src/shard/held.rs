@@ -53,7 +53,8 @@ impl Shard {
     }
 
     fn beside_held_bytes(&self) -> usize {
-        self.journal.waiting_bytes() + self.settler.in_flight_bytes() + self.reader.bytes()
+        let on_their_way = self.journal.waiting_bytes() + self.journal.in_flight_bytes();
+        on_their_way + self.settler.in_flight_bytes() + self.reader.bytes()
     }
 
     /// Brings the frames in memory to seven eighths of what the memory has beside all else, so that some is left for what

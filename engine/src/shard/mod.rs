@@ -42,7 +42,9 @@ use crate::format::frame::Kind;
 use crate::format::run::RunPlace;
 use crate::io::{Completion, Descriptor, Done, Fault, Op, Token};
 use crate::journal::{DurableFrame, Journal, Piece, Promise};
-use crate::limits::{JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, SEAL_AFTER_US, Sizes};
+use crate::limits::{
+    JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, PLACED_BEFORE_PART, PLACED_BEFORE_RUNS_MAX, SEAL_AFTER_US, Sizes,
+};
 use crate::partition::{Partition, Reused, TailBatch, Verdict};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, Segment, SegmentName};
@@ -160,6 +162,15 @@ pub(crate) struct ShardPlace {
     pub sizes: Sizes,
     /// The file system, if one sync makes all of it durable.
     pub whole: Option<Descriptor>,
+}
+
+impl ShardPlace {
+    /// Most that goes in front of the placed sections of one frame; at least two runs.
+    fn before_bytes_max(&self) -> usize {
+        let run_bytes = self.sizes.run_bytes;
+        let part = self.memory_bytes / PLACED_BEFORE_PART;
+        part.clamp(2 * run_bytes, PLACED_BEFORE_RUNS_MAX * run_bytes)
+    }
 }
 
 /// Figures of one shard, for metrics.
@@ -510,10 +521,13 @@ impl Shard {
         }
         let Shard { journal, logs, place, settler, .. } = self;
         let sequence = journal.next_sequence();
+        let mut before_bytes_left = [place.before_bytes_max(); 2];
         let ops = journal.next_writes(|section, now| {
             let partition = logs.get_mut(&section.log)?;
             let is_busy = settler.is_busy(section.log);
-            let target = place::target(partition, is_busy, section, sequence, &place.sizes)?;
+            let left = &mut before_bytes_left[usize::from(now)];
+            let target = place::target(partition, is_busy, section, sequence, *left, &place.sizes)?;
+            *left -= partition.unsettled_bytes();
             if let Some(placement) = partition.placement.as_mut().filter(|_| now) {
                 placement.in_flight = true;
             }
@@ -651,8 +665,9 @@ impl Shard {
     }
 
     fn durable(&mut self, frame: DurableFrame) {
+        let (run_bytes, before_bytes_max) = (self.place.sizes.run_bytes, self.place.before_bytes_max());
         let mut touched: Vec<LogId> = Vec::new();
-        let placed_bytes = self.placed(&frame, &mut touched);
+        self.placed(&frame, &mut touched);
         for piece in &frame.pieces {
             let Some(partition) = self.logs.get_mut(&piece.log) else { continue };
             partition.durable(TailBatch {
@@ -666,7 +681,7 @@ impl Shard {
                 touched.push(piece.log);
             }
             partition.in_frame_bytes += piece.bytes.len() as u32;
-            if !partition.settling && partition.wants_settling(&self.place.sizes) {
+            if !partition.settling && partition.wants_settling(run_bytes, before_bytes_max) {
                 partition.settling = true;
                 self.settler.queue(piece.log);
             }
@@ -676,7 +691,7 @@ impl Shard {
             self.had(*log);
             self.events.push_back(ShardEvent::Advanced { log: *log });
         }
-        self.held.push(frame.sequence, frame.bytes.len() + placed_bytes, touched);
+        self.held.push(frame.sequence, frame.held_bytes(), touched);
         self.checkpointer.durable(frame.sequence);
         self.take_effect(frame.sequence);
     }

@@ -15,7 +15,7 @@ use super::{Shard, Work};
 use crate::format::run::{RUN_HEADER_BYTES, RUN_TOTAL_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::journal::{DurableFrame, Section, Target};
-use crate::limits::{PLACED_BEFORE_RUNS_MAX, SPARES_MAX, Sizes};
+use crate::limits::{SPARES_MAX, Sizes};
 use crate::partition::{Next, Partition, Placement, Reused, TailBatch};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
@@ -45,12 +45,13 @@ enum Step {
 }
 
 /// Where the section of frame `sequence` may go: behind all of its log that is durable, if that is in the segment or fits in
-/// the same run. Not while a step of settling the log is under way; one that waits for its turn waits for this, too.
+/// the same run, for which so many bytes are left. Not while a step of settling the log is under way; one that waits for its turn waits for this, too.
 pub(super) fn target(
     partition: &Partition,
     is_busy: bool,
     section: &Section,
     sequence: u64,
+    before_bytes_left: usize,
     sizes: &Sizes,
 ) -> Option<Target> {
     let placement = partition.placement.as_ref()?;
@@ -59,14 +60,13 @@ pub(super) fn target(
     let free =
         !is_busy && !placement.in_flight && placement.told_in <= sequence && partition.truncation.is_none();
     let offsets = section.offsets();
-    let before_bytes_max = PLACED_BEFORE_RUNS_MAX * sizes.run_bytes;
     let fits = partition.deleted_in.is_none()
         && partition.marks().durable == offsets.start
         && offsets.end <= partition.settle_limit()
-        && partition.unsettled_bytes() <= before_bytes_max
+        && partition.unsettled_bytes() <= before_bytes_left
         && section.body_bytes() >= sizes.section_bytes_min / 2;
     (free && fits).then_some(())?;
-    let (before, from, max_timestamp_ms) = partition.to_settle(before_bytes_max, offsets.start);
+    let (before, from, max_timestamp_ms) = partition.to_settle(before_bytes_left, offsets.start);
     let whole = before.is_empty() || from.end == offsets.start;
     let bytes = RUN_HEADER_BYTES + partition.unsettled_bytes() + section.body_bytes();
     let end = active.position + buffer::padded(bytes) as u64;
@@ -86,10 +86,8 @@ pub(super) fn target(
 
 impl Shard {
     /// The runs beside a frame are durable with it.
-    pub(super) fn placed(&mut self, frame: &DurableFrame, touched: &mut Vec<LogId>) -> usize {
-        let mut bytes = 0;
+    pub(super) fn placed(&mut self, frame: &DurableFrame, touched: &mut Vec<LogId>) {
         for placed in &frame.placed {
-            bytes += placed.bytes.len();
             let Some(partition) = self.logs.get_mut(&placed.log) else { continue };
             for piece in &placed.pieces {
                 partition.durable(TailBatch {
@@ -114,7 +112,6 @@ impl Shard {
             self.counts.placed_bytes += own_bytes as u64;
             self.settler.unpark(placed.log);
         }
-        bytes
     }
 
     /// A durable frame had something of the log: notes how much, and has the next segment made ready when that is worth it.

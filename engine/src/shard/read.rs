@@ -4,7 +4,8 @@
 //! not verified, or anything at or above the durable offset.
 //!
 //! A run is the unit of reading: about a mebibyte, one checksum, one direct read. Readers that follow each
-//! other through a log find it in the cache.
+//! other through a log find it in the cache. Whoever comes to the front of a run is taken to read on: the run behind it is
+//! read ahead while the answer is on its way, unless something is appended.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,6 +18,7 @@ use crate::format::batch;
 use crate::format::run::{RUN_HEADER_BYTES, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::limits::{APPENDING_US, READS_IN_FLIGHT_MAX};
+use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
 use crate::types::{LogId, Now, Offset, Ticket};
@@ -60,7 +62,7 @@ struct Waiting {
     ticket: Ticket,
 }
 
-/// A run that is wanted, and by whom.
+/// A run that is wanted, and by whom: by nobody yet, if it is read ahead.
 #[derive(Debug)]
 struct Wanted {
     log: LogId,
@@ -80,6 +82,15 @@ struct Wanted {
 }
 
 impl Wanted {
+    fn new(log: LogId, name: SegmentName, place: RunPlace, limit: Offset, readers: Vec<Waiting>) -> Wanted {
+        let (part, file) = (BytesMut::new(), None);
+        Wanted { log, name, place, limit, readers, begun: false, part, file, asked: 0, opening: false }
+    }
+
+    fn is(&self, log: LogId, name: SegmentName, place: &RunPlace) -> bool {
+        self.log == log && self.name == name && self.place == *place
+    }
+
     /// Reads on, at most so many bytes if that is limited.
     fn next_piece(&mut self, file: Descriptor, bytes_max: Option<usize>) -> Op {
         let all = self.place.total_bytes();
@@ -92,6 +103,23 @@ impl Wanted {
     }
 }
 
+/// The checked batches of a run.
+#[derive(Debug)]
+struct Cached {
+    log: LogId,
+    name: SegmentName,
+    place: RunPlace,
+    batches: Bytes,
+    /// Nobody has asked for it yet.
+    is_ahead: bool,
+}
+
+impl Cached {
+    fn is(&self, log: LogId, name: SegmentName, place: &RunPlace) -> bool {
+        self.log == log && self.name == name && self.place == *place
+    }
+}
+
 /// Runs being read, and runs that were.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -100,8 +128,8 @@ pub(super) struct Reader {
     /// Something is appended until then, as far as is known.
     appending_until_us: u64,
     is_appending: bool,
-    /// Checked batches of runs, most recently used last: log, segment, run, batches.
-    cache: VecDeque<(LogId, SegmentName, RunPlace, Bytes)>,
+    /// Most recently used last.
+    cache: VecDeque<Cached>,
     cache_bytes: usize,
 }
 
@@ -112,23 +140,38 @@ impl Reader {
         self.cache_bytes + begun.map(|wanted| wanted.place.total_bytes()).sum::<usize>()
     }
 
-    fn cached(&mut self, log: LogId, name: SegmentName, place: &RunPlace) -> Option<Bytes> {
-        let mut entries = self.cache.iter();
-        let index = entries.position(|(found, of, run, _)| *found == log && *of == name && run == place)?;
-        let entry = self.cache.remove(index)?;
-        let batches = entry.3.clone();
+    /// The batches of a run that was read, and whether nobody has asked for them before.
+    fn cached(&mut self, log: LogId, name: SegmentName, place: &RunPlace) -> Option<(Bytes, bool)> {
+        let index = self.cache.iter().position(|entry| entry.is(log, name, place))?;
+        let mut entry = self.cache.remove(index)?;
+        let was_ahead = std::mem::take(&mut entry.is_ahead);
+        let batches = entry.batches.clone();
         self.cache.push_back(entry);
-        Some(batches)
+        Some((batches, was_ahead))
     }
 
-    fn keep(&mut self, key: (LogId, SegmentName, RunPlace), batches: Bytes, bytes_max: usize) {
+    fn keep(&mut self, wanted: &Wanted, batches: Bytes, bytes_max: usize) {
         self.cache_bytes += batches.len();
-        self.cache.push_back((key.0, key.1, key.2, batches));
+        let (log, name, place, is_ahead) = (wanted.log, wanted.name, wanted.place, wanted.readers.is_empty());
+        self.cache.push_back(Cached { log, name, place, batches, is_ahead });
         while self.cache_bytes > bytes_max && self.cache.len() > 1 {
-            if let Some((_, _, _, oldest)) = self.cache.pop_front() {
-                self.cache_bytes -= oldest.len();
+            if let Some(oldest) = self.cache.pop_front() {
+                self.cache_bytes -= oldest.batches.len();
             }
         }
+    }
+
+    /// Bytes of runs that are or will be read and nobody has asked for.
+    fn ahead_bytes(&self) -> usize {
+        let wanted = self.wanted.iter().filter(|wanted| wanted.readers.is_empty());
+        let cached = self.cache.iter().filter(|entry| entry.is_ahead);
+        wanted.map(|wanted| wanted.place.total_bytes()).sum::<usize>()
+            + cached.map(|entry| entry.batches.len()).sum::<usize>()
+    }
+
+    fn knows(&self, log: LogId, name: SegmentName, place: &RunPlace) -> bool {
+        self.wanted.iter().any(|wanted| wanted.is(log, name, place))
+            || self.cache.iter().any(|entry| entry.is(log, name, place))
     }
 
     /// Answers everybody who waits for a log that is gone.
@@ -139,7 +182,8 @@ impl Reader {
                     .push_back(ShardEvent::Read { ticket: reader.ticket, outcome: ReadOutcome::UnknownLog });
             }
         }
-        self.uncache(|entry| entry.0 == log);
+        self.wanted.retain(|wanted| wanted.log != log || wanted.begun);
+        self.uncache(|entry| entry.log == log);
     }
 
     /// Takes out whoever waits for a run of the segment that nobody has begun to read.
@@ -158,7 +202,7 @@ impl Reader {
 
     /// Forgets what was cached of one segment.
     pub(super) fn forget_segment(&mut self, log: LogId, name: SegmentName) {
-        self.uncache(|entry| entry.0 == log && entry.1 == name);
+        self.uncache(|entry| entry.log == log && entry.name == name);
     }
 
     /// Answers everybody who waits for what lies at `end` or behind and is no more.
@@ -181,9 +225,9 @@ impl Reader {
         }
     }
 
-    fn uncache(&mut self, gone: impl Fn(&(LogId, SegmentName, RunPlace, Bytes)) -> bool) {
+    fn uncache(&mut self, gone: impl Fn(&Cached) -> bool) {
         self.cache.retain(|entry| !gone(entry));
-        self.cache_bytes = self.cache.iter().map(|entry| entry.3.len()).sum();
+        self.cache_bytes = self.cache.iter().map(|entry| entry.batches.len()).sum();
     }
 }
 
@@ -223,7 +267,10 @@ impl Shard {
         let truncated = partition.truncation.as_ref().map_or(Offset::MAX, |truncation| truncation.end);
         let (name, limit) = (segment.name, segment.limit.min(truncated));
         let end = limit.min(durable);
-        if let Some(run) = self.reader.cached(log, name, &place) {
+        if let Some((run, was_ahead)) = self.reader.cached(log, name, &place) {
+            if was_ahead {
+                self.read_ahead(log, place.end_offset.get());
+            }
             let batches = cut(&run, from..end, bytes_max);
             if batches.is_empty() && place.end_offset.get() < end {
                 // Compaction left nothing from here to the end of the run.
@@ -234,25 +281,39 @@ impl Shard {
         }
         let reader = Waiting { from, bytes_max, ticket };
         let mut wanted = self.reader.wanted.iter_mut();
-        match wanted.find(|wanted| wanted.log == log && wanted.name == name && wanted.place == place) {
-            Some(wanted) => wanted.readers.push(reader),
-            None => {
-                self.reader.wanted.push_back(Wanted {
-                    log,
-                    name,
-                    place,
-                    limit,
-                    readers: vec![reader],
-                    begun: false,
-                    part: BytesMut::new(),
-                    file: None,
-                    asked: 0,
-                    opening: false,
-                });
-                self.drive_reads();
+        let reads_on = match wanted.find(|wanted| wanted.is(log, name, &place)) {
+            Some(wanted) => {
+                wanted.readers.push(reader);
+                wanted.readers.len() == 1
             }
+            None => {
+                self.reader.wanted.push_back(Wanted::new(log, name, place, limit, vec![reader]));
+                from == place.base_offset.get()
+            }
+        };
+        if reads_on {
+            self.read_ahead(log, place.end_offset.get());
         }
+        self.drive_reads();
         None
+    }
+
+    /// Has the run that holds `from` read, if there is one and nobody has asked for it; not while something is appended.
+    fn read_ahead(&mut self, log: LogId, from: Offset) {
+        let may = |partition: &&Partition| partition.truncation.is_none() && !self.reader.is_appending;
+        let Some(partition) = self.live(log).filter(may) else { return };
+        let in_tail = partition.tail.first().is_some_and(|first| first <= from);
+        let Some((segment, place)) = partition.segments.find(from).filter(|_| !in_tail) else { return };
+        let (name, limit) = (segment.name, segment.limit);
+        let bytes = self.reader.ahead_bytes() + place.total_bytes();
+        if bytes <= self.cache_bytes_max() / 2 && !self.reader.knows(log, name, &place) {
+            self.reader.wanted.push_back(Wanted::new(log, name, place, limit, Vec::new()));
+            self.drive_reads();
+        }
+    }
+
+    fn cache_bytes_max(&self) -> usize {
+        self.place.sizes.run_cache_bytes.min(self.place.memory_bytes / 4)
     }
 
     /// First offset from which on a reader looking for the first record at or after a time must look.
@@ -301,7 +362,11 @@ impl Shard {
         let in_flight_max = if self.reader.is_appending { 1 } else { READS_IN_FLIGHT_MAX };
         let piece_bytes = self.piece_bytes();
         while self.reader.in_flight < in_flight_max {
-            let Some(wanted) = self.reader.wanted.iter_mut().find(|wanted| !wanted.begun) else { return };
+            let mut unbegun = self.reader.wanted.iter().enumerate().filter(|(_, wanted)| !wanted.begun);
+            let next =
+                unbegun.clone().find(|(_, wanted)| !wanted.readers.is_empty()).or_else(|| unbegun.next());
+            let next = next.map(|(index, _)| index);
+            let Some(wanted) = next.and_then(|next| self.reader.wanted.get_mut(next)) else { return };
             wanted.begun = true;
             self.reader.in_flight += 1;
             let (log, name, place) = (wanted.log, wanted.name, wanted.place);
@@ -335,8 +400,8 @@ impl Shard {
         place: &RunPlace,
         result: Result<Done, Fault>,
     ) {
-        let same = |wanted: &Wanted| wanted.log == log && wanted.name == name && wanted.place == *place;
-        let index = self.reader.wanted.iter().position(|wanted| wanted.begun && same(wanted));
+        let of = |wanted: &Wanted| wanted.begun && wanted.is(log, name, place);
+        let index = self.reader.wanted.iter().position(of);
         let Some(index) = index else { unreachable!("a run was read that nobody wanted") };
         let place = *place;
         let piece_bytes = self.piece_bytes();
@@ -385,8 +450,8 @@ impl Shard {
         }
         if let Ok(run) = checked {
             self.counts.read_from_device_bytes += run.len() as u64;
-            let cache_bytes_max = self.place.sizes.run_cache_bytes.min(self.place.memory_bytes / 4);
-            self.reader.keep((log, name, place), run, cache_bytes_max);
+            let cache_bytes_max = self.cache_bytes_max();
+            self.reader.keep(&wanted, run, cache_bytes_max);
         }
         for Waiting { bytes_max, ticket, .. } in onward {
             // Compaction left nothing from there to the end of the run.
@@ -443,4 +508,68 @@ fn cut(run: &Bytes, offsets: Range<Offset>, bytes_max: usize) -> Vec<Bytes> {
         at = next;
     }
     start.map(|start| run.slice(start..end)).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Sizes;
+    use crate::shard::rig::{Rig, Scratch, config};
+
+    const LOG: LogId = LogId(4);
+    const TICKET: Ticket = Ticket { owner: 1, request: 0 };
+
+    /// A log of four runs, opened anew, and the offset that each begins at.
+    fn four_runs(scratch: &Scratch) -> (Rig, Vec<Offset>) {
+        let mut config = config(&scratch.0, 1);
+        config.sizes = Sizes { run_bytes: 32 << 10, ..Sizes::default() };
+        let mut rig = Rig::open_with(&config);
+        rig.shards[0].create(LOG);
+        for request in 0..16 {
+            rig.append(LOG, &[request as u8; 8000], request);
+            rig.settle();
+        }
+        drop(rig);
+        let rig = Rig::open_with(&config);
+        let segments = rig.shards[0].logs[&LOG].segments.list();
+        let bases = segments.iter().flat_map(|segment| segment.live_runs().map(|run| run.base_offset.get()));
+        let bases: Vec<Offset> = bases.collect();
+        assert!(bases.len() >= 4, "{bases:?}");
+        (rig, bases)
+    }
+
+    fn reads_at_once(rig: &mut Rig, from: Offset) -> bool {
+        matches!(rig.shards[0].read(LOG, from, 1 << 20, TICKET), Some(ReadOutcome::Data { batches, .. }) if !batches.is_empty())
+    }
+
+    #[test]
+    fn whoever_comes_to_the_front_of_a_run_finds_the_next_in_memory() {
+        let scratch = Scratch::new("read-ahead");
+        let (mut rig, bases) = four_runs(&scratch);
+        assert!(!reads_at_once(&mut rig, bases[0]));
+        rig.settle();
+        for base in &bases[1..] {
+            assert!(reads_at_once(&mut rig, *base), "{base} of {bases:?}");
+            rig.settle();
+        }
+        // Each was read once.
+        let counts = rig.shards[0].counts();
+        assert!(counts.read_from_device_bytes < 17 * 8200, "{counts:?}");
+    }
+
+    #[test]
+    fn nothing_is_read_ahead_of_a_look_into_the_middle_or_beside_appends() {
+        let scratch = Scratch::new("no-read-ahead");
+        let (mut rig, bases) = four_runs(&scratch);
+        assert!(!reads_at_once(&mut rig, bases[0] + 1));
+        rig.settle();
+        assert!(!reads_at_once(&mut rig, bases[1] + 1));
+        rig.settle();
+        rig.append(LOG, b"x", 16);
+        rig.shards[0].commit(rig.now); // a frame is on its way
+        assert!(!reads_at_once(&mut rig, bases[2]));
+        assert!(rig.shards[0].reader.wanted.iter().all(|wanted| !wanted.readers.is_empty()));
+        rig.settle();
+        assert!(!reads_at_once(&mut rig, bases[3]));
+    }
 }

@@ -387,7 +387,7 @@ impl Shard {
     fn settle_on(&mut self, log: LogId) {
         let upto = self.settler.upto;
         let Some(partition) = self.logs.get_mut(&log) else { return };
-        let more = partition.wants_settling(&self.place.sizes)
+        let more = partition.wants_settling(self.place.sizes.run_bytes, self.place.before_bytes_max())
             || partition.is_unsettled(upto)
             || partition.may_begin_next();
         partition.settling = more;

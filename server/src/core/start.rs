@@ -88,7 +88,7 @@ fn try_serve(config: &Config) -> Result<(), ServeError> {
         node_id: config.node_id,
         new_cluster_id: random.uuid(),
         journal_file_bytes: config.journal_file_bytes,
-        memory_bytes: (config.memory_bytes / 4 * 3) as usize,
+        memory_bytes: (config.memory_bytes / 2) as usize,
         sizes: Sizes { free_bytes_min: config.disk_free_bytes_min, ..Sizes::default() },
     })
     .map_err(ServeError::Open)?;

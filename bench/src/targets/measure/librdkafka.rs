@@ -18,6 +18,7 @@ const SETTINGS: [&str; 2] = ["acks=all", "linger.ms=5"];
 const PARTITIONS: u64 = 4;
 const NEED: Need = Need::AtLeast(0.9);
 const MOCK: &str = "its own mock broker";
+const FLOOR: &str = "the client against the least broker";
 const LINES: [(&str, &str); 2] = [
     ("placed", "1 KiB values, linger 5 ms, client on the first core"),
     ("free", "1 KiB values, linger 5 ms, client on both cores"),
@@ -32,6 +33,8 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
     };
     let server = Rc::new(Server::own(setting, 1)?);
     let own = Contender::new("own", &server, load(4, 1, 1, PARTITIONS, 1), &[])?;
+    let floor = Rc::new(Server::floor(setting, 1)?);
+    let floor = Contender::new("floor", &floor, load(4, 1, 1, PARTITIONS, 1), &[])?;
     let records = if setting.quick { 300_000 } else { 1_000_000 };
     let mut seen = Seen::default();
     setting.rounds(|| {
@@ -39,10 +42,12 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
         let mock = client.produce_to_mock(core, PARTITIONS, records, setting)?;
         note(&mut seen, "placed mock", mock);
         note(&mut seen, "placed own", Some(own.client(&client, records, setting)?));
+        note(&mut seen, "placed floor", Some(floor.client(&client, records, setting)?));
         setting.on_any(|| {
             let mock = client.produce_to_mock(Mock::Anywhere, PARTITIONS, records, setting)?;
             note(&mut seen, "free mock", mock);
             note(&mut seen, "free own", Some(own.client(&client, records, setting)?));
+            note(&mut seen, "free floor", Some(floor.client(&client, records, setting)?));
             Ok(())
         })
     })?;
@@ -60,7 +65,8 @@ fn findings(seen: &Seen) -> Findings {
     for (kind, name) in LINES {
         let mock = Named::new(MOCK, seen.of(&format!("{kind} mock")));
         let own = seen.of(&format!("{kind} own"));
-        findings.line(Line::new(name, Unit::RecordsPerSecond, own, NEED, mock));
+        let floor = Named::new(FLOOR, seen.of(&format!("{kind} floor")));
+        findings.line(Line::new(name, Unit::RecordsPerSecond, own, NEED, mock).over(floor));
     }
     findings.remark(
         "the mock's thread is on the last core where the client is on the first; it keeps nothing and checks little"
@@ -81,9 +87,14 @@ mod tests {
     #[test]
     fn both_placings_have_their_own_mock() {
         let mut seen = Seen::default();
-        for (name, value) in
-            [("placed mock", 10.0), ("placed own", 9.0), ("free mock", 20.0), ("free own", 10.0)]
-        {
+        for (name, value) in [
+            ("placed mock", 10.0),
+            ("placed own", 9.0),
+            ("free mock", 20.0),
+            ("free own", 10.0),
+            ("placed floor", 9.5),
+            ("free floor", 11.0),
+        ] {
             seen.push(name, value);
         }
         let ratios: Vec<_> = findings(&seen).lines.iter().map(Line::ratio).collect();
