@@ -439,7 +439,7 @@ impl Shard {
         }
     }
 
-    /// Moves the log's start up so far that only what `keep` allows is left, in steps of runs of about a mebibyte.
+    /// Moves the log's start up so far that only what `keep` allows is left, in steps of runs of about half a mebibyte.
     /// Like [`Shard::trim`].
     pub fn trim_to_fit(&mut self, log: LogId, keep: Keep) {
         if let Some(start) = self.logs.get(&log).map(|partition| partition.start_to_fit(keep)) {

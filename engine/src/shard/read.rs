@@ -3,8 +3,8 @@
 //! In: a log, an offset, how many bytes. Out: slices of shared memory. Never: serves a byte whose checksum was
 //! not verified, or anything at or above the durable offset.
 //!
-//! A run is the unit of reading: about a mebibyte, one checksum, one direct read. Readers that follow each
-//! other through a log find it in the cache. Whoever comes to the front of a run is taken to read on: the run behind it is
+//! A run is the unit of reading: about half a mebibyte, one checksum, one direct read. Readers that follow each
+//! other through a log find it in the cache. Whoever comes to the front of a run is taken to read on: the runs behind it are
 //! read ahead while the answer is on its way, unless something is appended.
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use crate::error::Damage;
 use crate::format::batch;
 use crate::format::run::{RUN_HEADER_BYTES, RunPlace};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::limits::{APPENDING_US, READS_IN_FLIGHT_MAX};
+use crate::limits::{APPENDING_US, READS_IN_FLIGHT_MAX, RUNS_AHEAD};
 use crate::partition::Partition;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
@@ -298,18 +298,24 @@ impl Shard {
         None
     }
 
-    /// Has the run that holds `from` read, if there is one and nobody has asked for it; not while something is appended.
-    fn read_ahead(&mut self, log: LogId, from: Offset) {
-        let may = |partition: &&Partition| partition.truncation.is_none() && !self.reader.is_appending;
-        let Some(partition) = self.live(log).filter(may) else { return };
-        let in_tail = partition.tail.first().is_some_and(|first| first <= from);
-        let Some((segment, place)) = partition.segments.find(from).filter(|_| !in_tail) else { return };
-        let (name, limit) = (segment.name, segment.limit);
-        let bytes = self.reader.ahead_bytes() + place.total_bytes();
-        if bytes <= self.cache_bytes_max() / 2 && !self.reader.knows(log, name, &place) {
-            self.reader.wanted.push_back(Wanted::new(log, name, place, limit, Vec::new()));
-            self.drive_reads();
+    /// Has the runs from the one that holds `from` on read, if nobody has asked for them; not while something is appended.
+    fn read_ahead(&mut self, log: LogId, mut from: Offset) {
+        for _ in 0..RUNS_AHEAD {
+            let may = |partition: &&Partition| partition.truncation.is_none() && !self.reader.is_appending;
+            let Some(partition) = self.live(log).filter(may) else { break };
+            let in_tail = partition.tail.first().is_some_and(|first| first <= from);
+            let Some((segment, place)) = partition.segments.find(from).filter(|_| !in_tail) else { break };
+            let (name, limit) = (segment.name, segment.limit);
+            if !self.reader.knows(log, name, &place) {
+                let bytes = self.reader.ahead_bytes() + place.total_bytes();
+                if bytes > self.cache_bytes_max() / 2 {
+                    break;
+                }
+                self.reader.wanted.push_back(Wanted::new(log, name, place, limit, Vec::new()));
+            }
+            from = place.end_offset.get();
         }
+        self.drive_reads();
     }
 
     fn cache_bytes_max(&self) -> usize {
