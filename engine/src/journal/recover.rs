@@ -174,7 +174,7 @@ pub fn scan(
     let (candidates, suspects) = candidates(disk, directory, from, set)?;
     let generation = candidates.last().map_or(0, |last| last.generation);
     let end = End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false };
-    let mut scan = Scan { from, candidates, suspects, end, visit };
+    let mut scan = Scan { from, candidates, suspects, last_sound: None, end, visit };
     scan.walk()?;
     Ok(scan.end)
 }
@@ -185,6 +185,8 @@ struct Scan<V> {
     candidates: Vec<Candidate>,
     /// Files whose first frame is not one of this incarnation.
     suspects: Vec<Window>,
+    /// Where the last sound frame begins, and in which file.
+    last_sound: Option<(usize, u64)>,
     end: End,
     visit: V,
 }
@@ -201,7 +203,8 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             return lost_in.map_or(Ok(()), |path| Err(lost(&path, 0, next)));
         };
         let (mut position, mut expected) = (0, self.candidates[index].first_sequence);
-        // A frame that went astray may stand in what it destroyed: the first damage in a file.
+        // A frame that went astray may stand in what it destroyed: from the first damage in a file on, and before that in what
+        // fills up the last sound frame.
         let mut damaged = None;
         loop {
             (position, expected) = self.sound_frames(index, position, expected)?;
@@ -214,7 +217,9 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
                 (index, position) = (index + 1, 0);
                 continue;
             }
-            let begin = damaged.filter(|(file, _)| *file == index).map_or(position, |(_, first)| first);
+            let here = |place: &(usize, u64)| place.0 == index;
+            let first = damaged.filter(here).or(self.last_sound.filter(here));
+            let begin = first.map_or(position, |(_, first)| first);
             let behind = self.first_with_later_frame(Some(index), begin, expected.max(self.from.sequence))?;
             let is_torn = behind.is_none() && expected > self.from.durable;
             if is_torn || planted(Bug::RottenTakenForTorn) {
@@ -224,7 +229,7 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             let Some(length) = self.damaged_frame(index, position, expected)? else {
                 return Err(lost(&self.candidates[index].window.path, position, expected));
             };
-            damaged = damaged.filter(|(file, _)| *file == index).or(Some((index, position)));
+            damaged = damaged.filter(here).or(Some((index, begin)));
             (position, expected) = (position + length, expected + 1);
         }
     }
@@ -237,7 +242,7 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
         mut position: u64,
         mut expected: u64,
     ) -> Result<(u64, u64), OpenError> {
-        let Scan { from, candidates, end, visit, .. } = self;
+        let Scan { from, candidates, last_sound, end, visit, .. } = self;
         let file = &mut candidates[index];
         while position < file.window.file_bytes && expected <= from.upto {
             let found = file.window.frame(position)?;
@@ -262,6 +267,7 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
                 replay(end, visit, Replay { path, header: &header, bytes: &bytes, entries, damaged: false })?;
             }
             expected += 1;
+            *last_sound = Some((index, position));
             position += u64::from(header.length.get());
         }
         Ok((position, expected))

@@ -142,8 +142,8 @@ impl Connections {
     }
 
     /// The sends and receives that are possible now.
-    pub fn collect(&mut self, take_input: bool, wanted: &mut Vec<(Token, Op)>) {
-        if take_input && self.held_back {
+    pub fn collect(&mut self, intake: Intake, wanted: &mut Vec<(Token, Op)>) {
+        if intake == Intake::All && self.held_back {
             self.held_back = false;
             self.touched = (0..self.slots.len() as u32).collect();
         }
@@ -156,7 +156,12 @@ impl Connections {
             if let Some(op) = connection.next_send() {
                 wanted.push((Token { space: SEND, index }, op));
             }
-            if !take_input {
+            let is_taken = match intake {
+                Intake::All => true,
+                Intake::Operators => connection.protocol == Protocol::Admin,
+                Intake::Nothing => false,
+            };
+            if !is_taken {
                 self.held_back = true;
             } else if let Some(op) = connection.next_receive() {
                 wanted.push((Token { space: RECEIVE, index }, op));
@@ -164,6 +169,15 @@ impl Connections {
         }
         wanted.append(&mut self.removals);
     }
+}
+
+/// Whose input a core takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intake {
+    All,
+    /// Records have no room for now. Whoever looks after the broker must be able to ask why.
+    Operators,
+    Nothing,
 }
 
 impl Core {
@@ -232,6 +246,32 @@ impl Core {
         self.in_context(id, now, &mut connection, |connection, cx| connection.closed(cx));
         if connection.protocol == Protocol::Amqp {
             self.gone.push(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn whoever_looks_after_a_full_core_is_heard() {
+        let mut connections = Connections::new(0, 10);
+        let mut metrics = Metrics::default();
+        let peer = "127.0.0.1:1".parse().unwrap();
+        for protocol in [Protocol::Kafka, Protocol::Amqp, Protocol::Admin] {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            connections.adopt(Arc::new(socket.into()), peer, protocol, &mut metrics);
+        }
+        for (intake, count) in [(Intake::Nothing, 0), (Intake::Operators, 1), (Intake::All, 2)] {
+            connections.touched = vec![0, 1, 2];
+            let mut wanted = Vec::new();
+            connections.collect(intake, &mut wanted);
+            let receives = wanted.iter().filter(|(_, op)| matches!(op, Op::Receive { .. })).count();
+            assert_eq!(receives, count, "{intake:?}");
         }
     }
 }

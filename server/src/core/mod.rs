@@ -19,7 +19,7 @@ use ringmain_engine::io::{Completion, Done, Op, Token};
 use ringmain_engine::shard::TOKEN_SPACE as SHARD;
 use ringmain_engine::types::Now;
 
-use connections::Connections;
+use connections::{Connections, Intake};
 use drain::Drain;
 use listeners::Listeners;
 use mail::{Mail, Post};
@@ -264,8 +264,14 @@ impl Core {
 
     /// Everything wanted of the kernel, in one submission.
     fn collect(&mut self, wanted: &mut Vec<(Token, Op)>) {
-        let take_input = !self.drain.has_begun() && !self.broker.shard().is_full() && !self.post.is_full();
-        self.connections.collect(take_input, &mut self.wanted);
+        let intake = if self.drain.has_begun() {
+            Intake::Nothing
+        } else if self.broker.shard().is_full() || self.post.is_full() {
+            Intake::Operators
+        } else {
+            Intake::All
+        };
+        self.connections.collect(intake, &mut self.wanted);
         for op in self.post.deliver() {
             self.wanted.push((Token { space: PLAIN, index: 0 }, op));
         }
