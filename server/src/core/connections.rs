@@ -253,6 +253,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
     use super::*;
@@ -263,8 +264,9 @@ mod tests {
         let mut metrics = Metrics::default();
         let peer = "127.0.0.1:1".parse().unwrap();
         for protocol in [Protocol::Kafka, Protocol::Amqp, Protocol::Admin] {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            connections.adopt(Arc::new(socket.into()), peer, protocol, &mut metrics);
+            let socket: OwnedFd = UdpSocket::bind("127.0.0.1:0").unwrap().into();
+            let socket = Descriptor::Kernel(Arc::new(socket.into()));
+            connections.adopt(socket, peer, protocol, &mut metrics);
         }
         for (intake, count) in [(Intake::Nothing, 0), (Intake::Operators, 1), (Intake::All, 2)] {
             connections.touched = vec![0, 1, 2];

@@ -27,21 +27,27 @@ const WAYS: [(Durable, &str); 3] = [
     (Durable::AfterWrite, "linked fdatasync"),
     (Durable::ThenCall, "fdatasync(2)"),
 ];
-/// What is kept of each log, and the ways in which the least program can keep it.
-const LOGS: [(&str, &str, &[(Way, &str)]); 2] = [
-    (
-        "growing",
-        "growing log",
-        &[
+/// What is kept of a log, and the ways in which the least program can keep it.
+struct Kept {
+    kind: &'static str,
+    words: &'static str,
+    ways: &'static [(Way, &'static str)],
+}
+
+const LOGS: [Kept; 2] = [
+    Kept {
+        kind: "growing",
+        words: "growing log",
+        ways: &[
             (Way::Twice, "a journal, and a segment of reserved blocks behind it"),
             (Way::IntoReserved, "a segment of reserved blocks, beside 4 KiB of a journal"),
         ],
-    ),
-    (
-        "trimmed",
-        "newest 512 MiB kept",
-        &[(Way::IntoWritten, "a segment of written blocks, beside 4 KiB of a journal")],
-    ),
+    },
+    Kept {
+        kind: "trimmed",
+        words: "newest 512 MiB kept",
+        ways: &[(Way::IntoWritten, "a segment of written blocks, beside 4 KiB of a journal")],
+    },
 ];
 const NEEDED: f64 = 0.9;
 const KEPT_BYTES: u64 = 512 << 20;
@@ -80,7 +86,7 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
             seen.push(&format!("growing {commit_bytes}"), own_rate);
             let own_rate = trimmed.timed(commit_bytes, own, interrupt)?.bytes_per_second;
             seen.push(&format!("trimmed {commit_bytes}"), own_rate);
-            for (kind, _, ways) in LOGS {
+            for Kept { kind, ways, .. } in LOGS {
                 for (way, words) in ways {
                     let rate = match way {
                         Way::IntoWritten => commits(keeper, commit_bytes, own, interrupt)?,
@@ -139,7 +145,7 @@ fn findings(seen: &Seen) -> Findings {
         let Some(best) = seen.best(&front) else { continue };
         let beside =
             Named::new(&format!("raw, {}", best.strip_prefix(&front).unwrap_or(best)), seen.of(best));
-        for (kind, words, _) in LOGS {
+        for Kept { kind, words, .. } in LOGS {
             let name = format!("{} KiB a commit, {words}", commit_bytes >> 10);
             let figure = seen.of(&format!("{kind} {commit_bytes}"));
             let line = Line::new(&name, Unit::BytesPerSecond, figure, Need::AtLeast(NEEDED), beside.clone());
