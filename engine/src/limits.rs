@@ -53,7 +53,8 @@ pub const SEAL_AFTER_US: u64 = 50_000;
 /// than the kernel has workers for would wait there.
 pub const SETTLES_IN_FLIGHT_MAX: usize = 16;
 
-/// Long runs being written into segments at a time: a frame's flush waits for what is being written beside it.
+/// Long runs being written into segments at a time: a frame's flush waits for what is being written beside it. Another is begun while it
+/// is less than that, so that where batches do not fill a run there are two.
 pub const LONG_RUNS_IN_FLIGHT_MAX: usize = 1;
 
 /// Segments of one shard whose files are kept open. Opening one again takes a few microseconds; a process is often
@@ -111,7 +112,7 @@ pub const COMPACTION_RUNS_MAX: usize = 1 << 14;
 pub const DROPPED_RANGES_MAX: usize = 1 << 16;
 
 /// A compaction reads or writes at most one run in such a time, so that appends are not held up.
-pub const COMPACTION_STEP_US: u64 = 5_000;
+pub const COMPACTION_STEP_US: u64 = 2_500;
 
 /// Appends are refused while the file system has less room than this left. Enough for what is accepted already to
 /// be settled in most cases; where it is not, settling waits and nothing is lost.

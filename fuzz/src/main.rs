@@ -133,7 +133,9 @@ fn smoke() -> u64 {
     let (parsers, directory) = (parsers::run(0, 200_000), directory::run(0, 25));
     parsers.print("parsers");
     directory.print("directory");
-    let failures = parsers.failures + directory.failures + simulation::run_kept() + simulation::run(0, 2_000);
+    let failures = parsers.failures + directory.failures + simulation::run_kept();
+    let failures =
+        failures + simulation::run(0, 1_000) + simulation::run(ringmain_engine::sim::FIRST_ROOMY_SEED, 1_000);
     println!("smoke: {} executions, {failures} failures", parsers.executions + directory.executions);
     failures
 }

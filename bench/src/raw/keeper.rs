@@ -19,11 +19,13 @@ use super::ring::{BLOCK_BYTES, judge};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
-const JOURNAL_BYTES: u64 = 64 << 20;
+/// What is in it is not overwritten before the segment that has it is synced.
+const JOURNAL_BYTES: u64 = 2 * SYNC_BYTES;
+const COMMIT_BYTES_MAX: u64 = 1 << 20;
 /// What is written into a segment at a time where it was in the journal before.
-const RUN_BYTES: u64 = 1 << 20;
-/// Such writes under way at a time.
-const RUNS_MAX: usize = 2;
+const RUN_BYTES: u64 = 512 << 10;
+/// Such writes under way when the next commit begins.
+const RUNS_MAX: usize = 1;
 /// A segment is synced whenever so much was written into it.
 const SYNC_BYTES: u64 = 64 << 20;
 
@@ -80,7 +82,7 @@ impl Keeper {
             journal: file::written(dir, JOURNAL_BYTES, interrupt)?,
             segment,
             path: dir.to_owned(),
-            memory: file::noise(RUN_BYTES as usize),
+            memory: file::noise(COMMIT_BYTES_MAX as usize),
             journal_position: 0,
             segment_position: 0,
             segment_bytes,
@@ -104,7 +106,7 @@ impl Keeper {
 
     /// Makes `length` bytes durable, whole blocks, no more than a mebibyte.
     pub fn commit(&mut self, length: u64) -> Result<(), Failure> {
-        assert!(length.is_multiple_of(BLOCK_BYTES as u64) && length <= RUN_BYTES);
+        assert!(length.is_multiple_of(BLOCK_BYTES as u64) && length <= COMMIT_BYTES_MAX);
         let done = match self.way {
             Way::Twice => self.commit_twice(length),
             Way::IntoReserved | Way::IntoWritten => self.commit_beside(length),
@@ -115,23 +117,24 @@ impl Keeper {
     fn commit_beside(&mut self, length: u64) -> io::Result<()> {
         self.write_segment(length, true);
         self.write_journal(BLOCK_BYTES as u64);
-        self.wait()
+        self.wait(RUNS_MAX)
     }
 
     fn commit_twice(&mut self, length: u64) -> io::Result<()> {
         self.write_journal(length);
         self.unsettled_bytes += length;
-        if self.unsettled_bytes >= RUN_BYTES {
+        while self.unsettled_bytes >= RUN_BYTES {
             self.write_segment(RUN_BYTES, false);
             self.unsettled_bytes -= RUN_BYTES;
             self.unsynced_bytes += RUN_BYTES;
         }
         if self.unsynced_bytes >= SYNC_BYTES {
+            self.wait(0)?; // the sync before, and the runs that this one is for
             let sync = opcode::Fsync::new(Fd(self.segment.as_raw_fd())).flags(FsyncFlags::DATASYNC);
             self.submit(sync.build(), 0, false);
             self.unsynced_bytes = 0;
         }
-        self.wait()
+        self.wait(RUNS_MAX)
     }
 
     fn write_segment(&mut self, length: u64, durable: bool) {
@@ -164,10 +167,10 @@ impl Keeper {
         *if awaited { &mut self.awaited } else { &mut self.behind } += 1;
     }
 
-    /// Until all that is waited for is done, and little else is under way.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Until all that is waited for is done, and no more than so much else is under way.
+    fn wait(&mut self, behind_max: usize) -> io::Result<()> {
         let mut outcome = Ok(());
-        while self.awaited > 0 || self.behind > RUNS_MAX {
+        while self.awaited > 0 || self.behind > behind_max {
             match self.ring.submit_and_wait(1) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -216,7 +219,7 @@ mod tests {
             let mut found = file::noise(4 << 20);
             found.fill(0);
             keeper.segment.read_exact_at(&mut found, 0).unwrap();
-            let commit = if way == Way::Twice { 1 << 20 } else { 64 << 10 };
+            let commit = if way == Way::Twice { 512 << 10 } else { 64 << 10 };
             assert!(found.chunks(commit).all(|found| found == &keeper.memory[..commit]), "{way:?}");
             let is_used_again = way == Way::IntoWritten;
             assert_eq!(keeper.is_full(5 << 20), !is_used_again);

@@ -30,9 +30,11 @@ pub const RUN_HEADER_BYTES: usize = size_of::<RunHeader>();
 pub const TRAILER_BYTES: usize = BLOCK_BYTES;
 /// Bytes of the trailer's block that mean something; the rest is zero.
 pub const TRAILER_USED_BYTES: usize = size_of::<Trailer>();
-/// Largest run: one run's worth of batches, or a single batch that is larger, or what waited and is placed with a section.
+/// Largest run: a mebibyte of batches, which is twice what is settled at a time now, or a single batch that is larger, or what
+/// waited and is placed with a section.
 pub const RUN_TOTAL_BYTES_MAX: usize =
-    (RUN_HEADER_BYTES + RUN_BYTES + BATCH_BYTES_MAX).next_multiple_of(BLOCK_BYTES);
+    (RUN_HEADER_BYTES + (1 << 20) + BATCH_BYTES_MAX).next_multiple_of(BLOCK_BYTES);
+const _: () = assert!(RUN_BYTES <= 1 << 20);
 
 /// First bytes of a segment file.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]

@@ -51,6 +51,8 @@ pub struct Gathered {
     pub promises: Vec<Promise>,
     /// What goes beside it.
     pub sections: Vec<Section>,
+    /// Memory behind sections of the frame before that no section of this one could use.
+    pub waste_bytes: usize,
 }
 
 impl Gathered {
@@ -66,7 +68,7 @@ impl Gathered {
 
     /// Bytes it holds in memory.
     pub fn held_bytes(&self) -> usize {
-        self.bytes.len() + self.sections.iter().map(Section::held_bytes).sum::<usize>()
+        self.bytes.len() + self.waste_bytes + self.sections.iter().map(Section::held_bytes).sum::<usize>()
     }
 
     /// Adds one entry, for which there must be room; a batch is stamped with its offset and epoch on the way.
@@ -130,7 +132,7 @@ impl Gathered {
                 placed[index].entry = entry;
             }
             let promises = std::mem::take(&mut self.promises);
-            *self = Gathered { promises, ..rebuilt };
+            *self = Gathered { promises, waste_bytes: self.waste_bytes, ..rebuilt };
         }
         self.sections = placed;
     }
@@ -250,6 +252,7 @@ impl Gathering {
         self.frame.bytes = frame.bytes.split_off(end);
         frame.bytes.truncate(used);
         self.apart_bytes = 0;
+        frame.waste_bytes = self.rests.values().map(Rest::held_bytes).sum();
         self.rests = frame.sections.iter_mut().map(|section| (section.log, section.finish())).collect();
         frame
     }

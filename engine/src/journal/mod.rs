@@ -56,12 +56,16 @@ pub struct DurableFrame {
     pub promises: Vec<Promise>,
     /// What became durable beside it. Of a log's batches in one frame these are the first.
     pub placed: Vec<Placed>,
+    /// Of [`Gathered::waste_bytes`].
+    waste_bytes: usize,
 }
 
 impl DurableFrame {
     /// Bytes it holds in memory.
     pub fn held_bytes(&self) -> usize {
-        self.bytes.len() + self.placed.iter().map(|placed| placed.held_bytes).sum::<usize>()
+        self.bytes.len()
+            + self.waste_bytes
+            + self.placed.iter().map(|placed| placed.held_bytes).sum::<usize>()
     }
 }
 
@@ -212,6 +216,7 @@ impl Journal {
             pieces: gathered.pieces,
             promises: gathered.promises,
             placed,
+            waste_bytes: gathered.waste_bytes,
         });
         self.position.next_sequence += 1;
         self.position.chain = header.checksum.get();

@@ -185,7 +185,7 @@ struct Scan<V> {
     candidates: Vec<Candidate>,
     /// Files whose first frame is not one of this incarnation.
     suspects: Vec<Window>,
-    /// Where the last sound frame begins, and in which file.
+    /// The first block that the checksum of the last sound frame says nothing of, and in which file.
     last_sound: Option<(usize, u64)>,
     end: End,
     visit: V,
@@ -267,7 +267,8 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
                 replay(end, visit, Replay { path, header: &header, bytes: &bytes, entries, damaged: false })?;
             }
             expected += 1;
-            *last_sound = Some((index, position));
+            let checked_bytes = HEADER_BYTES as u64 + u64::from(header.body_bytes.get());
+            *last_sound = Some((index, position + checked_bytes.next_multiple_of(BLOCK_BYTES as u64)));
             position += u64::from(header.length.get());
         }
         Ok((position, expected))

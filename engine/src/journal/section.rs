@@ -28,7 +28,9 @@ pub struct Section {
     pub entry: usize,
     /// Bytes of the memory that is taken when there is none left.
     chunk_bytes: usize,
-    /// Memory behind sections before this one that was too little for it. They hold it, but it is counted here.
+    /// Memory behind sections before this one that it may use.
+    rest_bytes: usize,
+    /// What of that was too little. Those before hold it, but it is counted here.
     waste_bytes: usize,
 }
 
@@ -67,13 +69,21 @@ pub struct Placed {
     pub held_bytes: usize,
 }
 
+impl Rest {
+    /// Bytes of memory that nobody else counts.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
 impl Section {
     /// Nothing gathered yet. `rest` is of the log's section in the frame before, if there was one. Memory is for a few such
     /// sections, as all of it is held while any of them is.
     pub fn new(log: LogId, leader_epoch: i32, entry: usize, rest: Rest, chunk_bytes_max: usize) -> Section {
         let chunk_bytes = (4 * rest.used).min(chunk_bytes_max);
-        let bytes = rest.bytes;
-        Section { log, leader_epoch, bytes, pieces: Vec::new(), entry, chunk_bytes, waste_bytes: 0 }
+        let (rest_bytes, bytes) = (rest.held_bytes(), rest.bytes);
+        let pieces = Vec::new();
+        Section { log, leader_epoch, bytes, pieces, entry, chunk_bytes, rest_bytes, waste_bytes: 0 }
     }
 
     /// Adds a batch, stamped with its offset.
@@ -84,7 +94,7 @@ impl Section {
             let twice = if self.pieces.is_empty() { needed } else { 2 * needed };
             let mut larger = buffer::aligned(twice.max(self.chunk_bytes));
             larger.extend_from_slice(&self.bytes);
-            self.waste_bytes += self.bytes.capacity();
+            self.waste_bytes += std::mem::take(&mut self.rest_bytes);
             self.bytes = larger;
         }
         self.bytes.resize(start, 0);
@@ -127,7 +137,7 @@ impl Section {
 
     /// Makes a run of it for `target`, and fills in its entry in the frame.
     pub fn place(self, target: Target, frame: &mut Gathered) -> (Placed, Op) {
-        let Section { log, mut bytes, mut pieces, entry, waste_bytes, .. } = self;
+        let Section { log, mut bytes, mut pieces, entry, mut waste_bytes, .. } = self;
         let mut end = pieces.last().map_or(RUN_HEADER_BYTES, |piece| piece.bytes.end);
         if !target.before.is_empty() {
             let before: usize = target.before.iter().map(Bytes::len).sum();
@@ -137,6 +147,7 @@ impl Section {
             longer.extend_from_slice(&bytes[RUN_HEADER_BYTES..end]);
             end = longer.len();
             buffer::pad(&mut longer);
+            waste_bytes += bytes.len();
             bytes = longer;
             for piece in &mut pieces {
                 piece.bytes = piece.bytes.start + before..piece.bytes.end + before;

@@ -154,10 +154,10 @@ impl Reader {
         self.cache_bytes += batches.len();
         let (log, name, place, is_ahead) = (wanted.log, wanted.name, wanted.place, wanted.readers.is_empty());
         self.cache.push_back(Cached { log, name, place, batches, is_ahead });
-        while self.cache_bytes > bytes_max && self.cache.len() > 1 {
-            if let Some(oldest) = self.cache.pop_front() {
-                self.cache_bytes -= oldest.batches.len();
-            }
+        while self.cache_bytes > bytes_max
+            && let Some(oldest) = self.cache.pop_front()
+        {
+            self.cache_bytes -= oldest.batches.len();
         }
     }
 
@@ -361,6 +361,9 @@ impl Shard {
             self.reader.appending_until_us = now.monotonic_us + APPENDING_US;
         }
         self.reader.is_appending = now.monotonic_us < self.reader.appending_until_us;
+        if self.reader.is_appending {
+            self.reader.wanted.retain(|wanted| wanted.begun || !wanted.readers.is_empty());
+        }
         self.drive_reads();
     }
 
@@ -561,6 +564,21 @@ mod tests {
         // Each was read once.
         let counts = rig.shards[0].counts();
         assert!(counts.read_from_device_bytes < 17 * 8200, "{counts:?}");
+    }
+
+    #[test]
+    fn a_run_that_is_more_than_the_cache_may_hold_is_not_kept() {
+        let scratch = Scratch::new("cache");
+        let (mut rig, bases) = four_runs(&scratch);
+        rig.shards[0].place.sizes.run_cache_bytes = 20_000;
+        assert!(!reads_at_once(&mut rig, bases[0]));
+        rig.settle();
+        assert!(
+            rig.events
+                .iter()
+                .any(|event| matches!(event, ShardEvent::Read { outcome: ReadOutcome::Data { .. }, .. }))
+        );
+        assert_eq!(rig.shards[0].memory_bytes(), 0);
     }
 
     #[test]

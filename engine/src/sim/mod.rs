@@ -21,8 +21,8 @@ pub(crate) mod trace;
 mod workload;
 pub(crate) mod world;
 
-pub use world::Summary;
 use world::World;
+pub use world::{FIRST_ROOMY_SEED, Summary};
 
 /// Runs one seed to its end.
 pub fn run(seed: u64) -> Result<Summary, String> {

@@ -31,6 +31,10 @@ const BULK_PERCENT: u64 = 50;
 
 /// Worlds in which records have keys and logs are compacted.
 const COMPACTED_PERCENT: u64 = 15;
+/// Of the worlds from this seed on, some have memory into which runs are read ahead; those before are as they were when the seeds that
+/// are kept were found.
+pub const FIRST_ROOMY_SEED: u64 = 21_000_000;
+const ROOMY_PERCENT: u64 = 40;
 
 /// What a seed came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +127,7 @@ impl World {
         let open_segments_max = Prng::new(seed.rotate_left(16)).one_of(&[0, 1, 2, 64]);
         let sync_all_min = Prng::new(seed.rotate_left(8)).one_of(&[2, usize::MAX, usize::MAX]);
         let free_bytes_min = shortages.as_mut().map_or(0, |prng| prng.one_of(&[0, 1]));
+        let is_roomy = seed >= FIRST_ROOMY_SEED && Prng::new(seed.rotate_left(24)).percent(ROOMY_PERCENT);
         let config = OpenConfig {
             directory: PathBuf::from("data"),
             disk: Disk::Simulated(disk.clone()),
@@ -131,7 +136,7 @@ impl World {
             node_id: 1,
             new_cluster_id: [9; 16],
             journal_file_bytes: prng.one_of(&[24 << 10, 32 << 10, 64 << 10]),
-            memory_bytes: prng.one_of(&[16 << 10, 32 << 10, 96 << 10]),
+            memory_bytes: prng.one_of(&[16 << 10, 32 << 10, 96 << 10]) * if is_roomy { 4 } else { 1 },
             sizes: Sizes {
                 chunk_bytes: 32 << 10,
                 frame_body_bytes: 8 << 10,
@@ -142,7 +147,7 @@ impl World {
                 },
                 section_bytes_min,
                 cold_read_bytes: Prng::new(seed.rotate_left(40)).one_of(&[4 << 10, 8 << 10, 64 << 10]),
-                run_cache_bytes: 8 << 10,
+                run_cache_bytes: if is_roomy { 96 << 10 } else { 8 << 10 },
                 open_segments_max,
                 sync_all_min,
                 free_bytes_min,

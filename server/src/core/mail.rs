@@ -1,7 +1,7 @@
 //! Mail between cores: bounded mailboxes, one for each ordered pair of cores.
 //!
 //! In: what one core wants another to know. Out: the same, in order. Never: drops a letter, or blocks. What does
-//! not fit waits here, and a core that has too much waiting stops taking input.
+//! not fit waits here, and a core that has too much waiting takes input from nobody but operators.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

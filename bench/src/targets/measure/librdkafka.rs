@@ -1,6 +1,7 @@
 //! librdkafka's producer against us, beside the same producer against its own broker in memory.
 //!
-//! In: a setting. Out: lines for both on cores of their own, and for both left to the scheduler. Never: another
+//! In: a setting. Out: lines for both on cores of their own, and for both left to the scheduler, over the same with the
+//! least broker. Never: another
 //! client's settings for one of the two.
 
 use std::rc::Rc;
@@ -97,8 +98,12 @@ mod tests {
         ] {
             seen.push(name, value);
         }
-        let ratios: Vec<_> = findings(&seen).lines.iter().map(Line::ratio).collect();
-        assert_eq!(ratios, [Some(0.9), Some(0.5)]);
+        let lines = findings(&seen).lines;
+        let of = |line: &Line| (line.ratio(), line.floor.as_ref().map(Named::middle));
+        assert_eq!(
+            lines.iter().map(of).collect::<Vec<_>>(),
+            [(Some(0.9), Some(9.5)), (Some(0.5), Some(11.0))]
+        );
         assert_eq!(without("no headers").lines.len(), 2);
     }
 }
