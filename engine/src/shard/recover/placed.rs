@@ -16,8 +16,8 @@ use crate::error::{Damage, OpenError};
 use crate::format::batch;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::{Entry, FrameHeader, Kind, PlacedRun};
-use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES};
-use crate::io::{Open, disk};
+use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::io::{Open, buffer, disk};
 use crate::journal::recover::{From, Replay, scan};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
@@ -98,10 +98,12 @@ impl Recovery<'_> {
         }
         for (entry, run) in placed.iter().filter(|(_, run)| run.was_durable.get() == 0) {
             let path = segment::path(&self.config.directory, entry.log, name_of(run));
-            if self.config.disk.exists(&path) {
-                // A write that was cut off by the end of the process may be seen without being durable.
-                disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
+            // It had its name before the frame was written. If it is gone, something that was durable said so, and is damaged.
+            if !self.config.disk.exists(&path) {
+                continue;
             }
+            // A write that was cut off by the end of the process may be seen without being durable.
+            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
             // Behind its batches it may be torn as well, and then what lies there is of the file's last use.
             let whole = |(run, body): (Bytes, Bytes)| {
                 run.get(RUN_HEADER_BYTES + body.len()..)
@@ -194,6 +196,7 @@ impl Recovery<'_> {
                 partition.segments.has_directory = true;
                 partition.generation = partition.generation.max(name.generation);
             }
+            self.begin_anew(log, name)?;
         }
         let path = segment::path(&self.config.directory, log, name);
         self.adopted.insert(path.clone());
@@ -223,6 +226,20 @@ impl Recovery<'_> {
                 Ok(disk::write(&path, &file, position, &bytes)?)
             }
         }
+    }
+
+    /// Makes the file that a placed entry means if it is gone: what is damaged may have said that its log was deleted.
+    fn begin_anew(&mut self, log: LogId, name: SegmentName) -> Result<(), OpenError> {
+        let disk = &self.config.disk;
+        let path = segment::path(&self.config.directory, log, name);
+        if disk.exists(&path) {
+            return Ok(());
+        }
+        disk.make_directory(&segment::directory(&self.config.directory, log))?;
+        let epoch = self.logs.get(&log).map_or(0, |partition| partition.leader_epoch);
+        let mut header = buffer::aligned(SEGMENT_HEADER_BYTES);
+        header.extend_from_slice(&SegmentHeader::block(log, name.base, epoch));
+        Ok(disk::write(&path, &disk.open(&path, Open::Replace)?, 0, &header)?)
     }
 
     /// The offsets of a run that is not sound stay given. Whoever reads them is told, by the run itself if its place is known.
