@@ -50,6 +50,8 @@ pub struct End {
     pub bytes: u64,
     /// Whether a torn frame was cut.
     pub torn: bool,
+    /// What the header of that frame says was durable when it was written; 0: none is left of it.
+    pub durable: u64,
 }
 
 /// Reads one file front to back.
@@ -173,7 +175,8 @@ pub fn scan(
 ) -> Result<End, OpenError> {
     let (candidates, suspects) = candidates(disk, directory, from, set)?;
     let generation = candidates.last().map_or(0, |last| last.generation);
-    let end = End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false };
+    let end =
+        End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false, durable: 0 };
     let mut scan = Scan { from, candidates, suspects, last_sound: None, end, visit };
     scan.walk()?;
     Ok(scan.end)
@@ -223,6 +226,11 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             let behind = self.first_with_later_frame(Some(index), begin, expected.max(self.from.sequence))?;
             let is_torn = behind.is_none() && expected > self.from.durable;
             if is_torn || planted(Bug::RottenTakenForTorn) {
+                let file = &mut self.candidates[index];
+                let block = file.window.at(position, BLOCK_BYTES)?;
+                let header = FrameHeader::read(&block).ok();
+                let torn = header.filter(|header| file.is_next(&self.from, header, position, expected));
+                self.end.durable = torn.map_or(0, |header| header.durable_upto.get());
                 return Ok(());
             }
             self.end.torn = false;

@@ -41,6 +41,7 @@ impl Recovery<'_> {
                 generation: 0,
                 bytes: 0,
                 torn: false,
+                durable: 0,
             });
             let mut states: Vec<_> = logs.values().map(Partition::state).collect();
             states.sort_by_key(|state| state.id);

@@ -93,17 +93,15 @@ impl Recovery<'_> {
         let Some((header, placed)) = last.filter(|(header, _)| header.sequence.get() == end.sequence) else {
             return Ok(None);
         };
-        if end.sequence <= checkpoint.durable || planted(Bug::PlacedTrusted) {
+        if end.sequence <= checkpoint.durable.max(end.durable) || planted(Bug::PlacedTrusted) {
             return Ok(None);
         }
         for (entry, run) in placed.iter().filter(|(_, run)| run.was_durable.get() == 0) {
             let path = segment::path(&self.config.directory, entry.log, name_of(run));
-            // It had its name before the frame was written. If it is gone, something that was durable said so, and is damaged.
-            if !self.config.disk.exists(&path) {
-                continue;
+            if self.config.disk.exists(&path) {
+                // A write that was cut off by the end of the process may be seen without being durable.
+                disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
             }
-            // A write that was cut off by the end of the process may be seen without being durable.
-            disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
             // Behind its batches it may be torn as well, and then what lies there is of the file's last use.
             let whole = |(run, body): (Bytes, Bytes)| {
                 run.get(RUN_HEADER_BYTES + body.len()..)
