@@ -114,7 +114,7 @@ impl Shard {
 
     /// At each turn: lets what waited try again when it is time, and looks how much room is left.
     pub(super) fn drive_room(&mut self, now: Now) {
-        if self.settler.is_idle() {
+        if self.settler.is_idle() && self.unready.is_empty() {
             self.room.found(Wanting::Segment);
         }
         if !self.journal.files().needs_another() {
