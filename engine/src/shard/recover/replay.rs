@@ -197,6 +197,8 @@ impl Recovery<'_> {
         if let Some(contained) = self.contained.get_mut(&log) {
             *contained = end.min(*contained); // what comes behind is other records
         }
+        // The file of a run that was taken back as a whole went with it.
+        self.losses.retain(|loss| loss.log != log || loss.offset < end);
         let gone = partition.truncated(end, 0);
         // Runs of the last life may stand behind the part that counts; what replays them was taken back.
         let has_upcoming = self.upcoming.get(&log).is_some_and(|upcoming| !upcoming.is_empty());
