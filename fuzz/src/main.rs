@@ -32,6 +32,7 @@ const USAGE: &str = "usage: ringmain-fuzz parsers [--only PARSER] --executions N
        ringmain-fuzz directory --seeds N [--from SEED]
        ringmain-fuzz sim --seeds N [--from SEED]
        ringmain-fuzz sim --minutes N [--from SEED]
+       ringmain-fuzz sim --twice --seeds N [--from SEED]      (and that each does the same again)
        ringmain-fuzz sim --kept      (the seeds in fuzz/seeds.txt)
        ringmain-fuzz canary          (built with --features planted)
        ringmain-fuzz flips
@@ -96,6 +97,9 @@ fn main() -> ExitCode {
         Some((&"sim", ["--planted", name, flags @ ..])) => {
             numbers(flags, "--seeds").and_then(|(count, from)| canary::plant(name, from, count))
         }
+        Some((&"sim", ["--twice", flags @ ..])) => {
+            numbers(flags, "--seeds").map(|(count, from)| simulation::run_twice(from, count))
+        }
         Some((&"sim", ["--kept"])) => Some(simulation::run_kept()),
         Some((&"sim", flags)) => simulate(flags),
         Some((&"canary", [])) => Some(canary::run()),
@@ -134,8 +138,8 @@ fn smoke() -> u64 {
     parsers.print("parsers");
     directory.print("directory");
     let failures = parsers.failures + directory.failures + simulation::run_kept();
-    let failures =
-        failures + simulation::run(0, 1_000) + simulation::run(ringmain_engine::sim::FIRST_ROOMY_SEED, 1_000);
+    let roomy = ringmain_engine::sim::FIRST_ROOMY_SEED;
+    let failures = failures + simulation::run_twice(0, 1_000) + simulation::run_twice(roomy, 1_000);
     println!("smoke: {} executions, {failures} failures", parsers.executions + directory.executions);
     failures
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringmain_engine::planted::Bug;
-use ringmain_engine::sim;
+use ringmain_engine::sim::{self, Summary};
 
 thread_local! {
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
@@ -27,6 +27,9 @@ enum Limit {
     Until(Instant),
 }
 
+/// What is done with a seed.
+type Run = dyn Fn(u64) -> Result<Summary, String> + Sync;
+
 #[derive(Default)]
 struct Totals {
     next: AtomicU64,
@@ -44,30 +47,40 @@ pub fn run(from: u64, count: u64) -> u64 {
     run_with(from, count, None)
 }
 
+/// The same, each seed twice: it fails as well if it does not do the same again, for then nobody can repeat what it found.
+pub fn run_twice(from: u64, count: u64) -> u64 {
+    run_all(Limit::Seeds(count), |index| from.saturating_add(index), &twice, None)
+}
+
 /// The same, with a bug planted.
 pub fn run_with(from: u64, count: u64, bug: Option<Bug>) -> u64 {
-    run_all(Limit::Seeds(count), |index| from.saturating_add(index), bug)
+    run_all(Limit::Seeds(count), |index| from.saturating_add(index), &sim::run, bug)
 }
 
 /// Runs seeds from `from`, one after the other, until `time` is over; how many failed.
 pub fn run_for(from: u64, time: Duration) -> u64 {
-    run_all(Limit::Until(Instant::now() + time), |index| from.saturating_add(index), None)
+    run_all(Limit::Until(Instant::now() + time), |index| from.saturating_add(index), &sim::run, None)
 }
 
 /// Runs the seeds that once found something; how many failed.
 pub fn run_kept() -> u64 {
     let lines = include_str!("../seeds.txt").lines().filter(|line| !line.starts_with('#'));
     let seeds: Vec<u64> = lines.filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
-    run_all(Limit::Seeds(seeds.len() as u64), |index| seeds[index as usize], None)
+    run_all(Limit::Seeds(seeds.len() as u64), |index| seeds[index as usize], &sim::run, None)
 }
 
-fn run_all(limit: Limit, seed_of: impl Fn(u64) -> u64 + Sync, bug: Option<Bug>) -> u64 {
+fn twice(seed: u64) -> Result<Summary, String> {
+    let (first, again) = (sim::run(seed)?, sim::run(seed)?);
+    if first == again { Ok(first) } else { Err(format!("not the same again: {first:?}, then {again:?}")) }
+}
+
+fn run_all(limit: Limit, seed_of: impl Fn(u64) -> u64 + Sync, one: &Run, bug: Option<Bug>) -> u64 {
     let totals = Totals::default();
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(&totals, &seed_of, limit, bug));
+            scope.spawn(|| work(&totals, &seed_of, one, limit, bug));
         }
     });
     let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
@@ -86,7 +99,7 @@ fn run_all(limit: Limit, seed_of: impl Fn(u64) -> u64 + Sync, bug: Option<Bug>) 
     get(&totals.failures)
 }
 
-fn work(totals: &Totals, seed_of: &impl Fn(u64) -> u64, limit: Limit, bug: Option<Bug>) {
+fn work(totals: &Totals, seed_of: &impl Fn(u64) -> u64, one: &Run, limit: Limit, bug: Option<Bug>) {
     crate::canary::plant_here(bug);
     loop {
         let index = totals.next.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +109,7 @@ fn work(totals: &Totals, seed_of: &impl Fn(u64) -> u64, limit: Limit, bug: Optio
         let seed = seed_of(index);
         SEED.set(Some(seed));
         totals.seeds.fetch_add(1, Ordering::Relaxed);
-        match sim::run(seed) {
+        match one(seed) {
             Ok(summary) => {
                 totals.faults.fetch_add(summary.faults, Ordering::Relaxed);
                 totals.operations.fetch_add(summary.operations, Ordering::Relaxed);
@@ -124,7 +137,7 @@ mod tests {
     fn a_limit_ends_the_run_behind_a_whole_seed() {
         let seeds_of = |limit| {
             let totals = Totals::default();
-            work(&totals, &|index| index, limit, None);
+            work(&totals, &|index| index, &sim::run, limit, None);
             assert_eq!(totals.failures.into_inner(), 0);
             totals.seeds.into_inner()
         };

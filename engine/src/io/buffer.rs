@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use crate::limits::BLOCK_BYTES;
 
 /// An empty buffer whose first byte is block-aligned, with room for `capacity` bytes and what
-/// pads them to whole blocks.
+/// pads them to whole blocks: just that, wherever in memory it lies, so that nothing that depends on it does.
 pub fn aligned(capacity: usize) -> BytesMut {
     let capacity = padded(capacity);
     let mut buffer = BytesMut::with_capacity(capacity + BLOCK_BYTES - 1);
@@ -16,7 +16,8 @@ pub fn aligned(capacity: usize) -> BytesMut {
     buffer.resize(skip, 0);
     buffer.advance(skip);
     assert!(buffer.as_ptr().addr().is_multiple_of(BLOCK_BYTES));
-    assert!(buffer.capacity() >= capacity);
+    drop(buffer.split_off(capacity));
+    assert!(buffer.capacity() == capacity);
     buffer
 }
 

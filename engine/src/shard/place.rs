@@ -299,6 +299,7 @@ impl Shard {
             let own = partition.placement.iter_mut().flat_map(|placement| placement.spares.drain(..));
             spares.extend(own.map(|file| (log, file)));
         }
+        spares.sort_unstable_by_key(|(log, _)| *log);
         for (log, file) in spares {
             let path = segment::path(&self.place.directory, log, file.name);
             self.remove(Op::Remove { path });
