@@ -89,12 +89,24 @@ pub const RUN_BYTES: usize = 512 << 10;
 /// writes and flushes beside each other cost more than one longer write and a copy, below.
 pub const SECTION_BYTES_MIN: usize = 32 << 10;
 
+/// The same where there is none and a new one has to be reserved: the file system notes that blocks are written the first time.
+/// Less is faster through the journal and then into a segment.
+pub const NEW_SECTION_BYTES_MIN: usize = 256 << 10;
+
+/// A segment is reserved only if it takes no more than such a part of the room that is left.
+pub const RESERVED_PART: u64 = 16;
+
+/// No segment is reserved before the one being filled has such a part of its full size: whoever has much now and then would
+/// be left with many small ones.
+pub const FILLED_PART: u64 = 8;
+
 /// What no segment has yet of a log goes into one run with the first section that is placed, up to so many runs of it: where
 /// appends come as fast as they are settled, settling never catches up. With a section it is no more than the largest run.
 pub const PLACED_BEFORE_RUNS_MAX: usize = 16;
 
-/// As it is copied, all that goes in front of the sections of one frame is also no more than such a part of the memory.
-pub const PLACED_BEFORE_PART: usize = 16;
+/// As it is copied, all that goes in front of the sections of one frame is also no more than such a part of the memory. With half of
+/// this and 48 MiB, a log with commits of a mebibyte did not get as far as to have any placed into reserved blocks.
+pub const PLACED_BEFORE_PART: usize = 8;
 
 /// Trimmed segments of a log kept to be used again.
 pub const SPARES_MAX: usize = 2;
@@ -138,6 +150,8 @@ pub struct Sizes {
     pub segment_bytes: u64,
     /// [`SECTION_BYTES_MIN`].
     pub section_bytes_min: usize,
+    /// [`NEW_SECTION_BYTES_MIN`].
+    pub new_section_bytes_min: usize,
     /// [`COLD_READ_BYTES`], whole blocks.
     pub cold_read_bytes: usize,
     /// [`RUN_CACHE_BYTES_MAX`].
@@ -160,6 +174,7 @@ impl Default for Sizes {
             run_bytes: RUN_BYTES,
             segment_bytes: SEGMENT_BYTES,
             section_bytes_min: SECTION_BYTES_MIN,
+            new_section_bytes_min: NEW_SECTION_BYTES_MIN,
             cold_read_bytes: COLD_READ_BYTES,
             run_cache_bytes: RUN_CACHE_BYTES_MAX,
             open_segments_max: OPEN_SEGMENTS_MAX,

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ringmain_engine::sim;
+
 const MINUTES_MAX: u64 = 365 * 24 * 60;
 
 /// The seed being run, for the message of a panic.
@@ -138,8 +140,9 @@ fn smoke() -> u64 {
     parsers.print("parsers");
     directory.print("directory");
     let failures = parsers.failures + directory.failures + simulation::run_kept();
-    let roomy = ringmain_engine::sim::FIRST_ROOMY_SEED;
-    let failures = failures + simulation::run_twice(0, 1_000) + simulation::run_twice(roomy, 1_000);
+    let failures = [0, sim::FIRST_ROOMY_SEED, sim::FIRST_RESERVING_SEED]
+        .iter()
+        .fold(failures, |failures, from| failures + simulation::run_twice(*from, 1_000));
     println!("smoke: {} executions, {failures} failures", parsers.executions + directory.executions);
     failures
 }

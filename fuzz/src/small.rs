@@ -43,6 +43,7 @@ pub fn config(disk: &SimulatedDisk, segment_bytes: u64) -> OpenConfig {
             run_bytes: 15 << 10,
             segment_bytes,
             section_bytes_min: 2000,
+            new_section_bytes_min: usize::MAX,
             cold_read_bytes: 4 << 10,
             run_cache_bytes: 0,
             open_segments_max: 1,

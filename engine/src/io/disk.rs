@@ -265,6 +265,9 @@ impl Disk {
             Op::Truncate { file, length } => {
                 truncate(nameless, &file, length).map(|()| Done::Finished).map_err(errno)
             }
+            Op::Reserve { file, length } => {
+                reserve(nameless, &file, length).map(|()| Done::Finished).map_err(errno)
+            }
             Op::FreeSpace { path } => self.free_bytes(&path).map(Done::FreeSpace).map_err(errno),
             Op::Open { path, how } => self.open(&path, how).map(Done::Opened).map_err(errno),
             Op::MakeDirectory { path } => {
@@ -399,6 +402,19 @@ pub fn write_zeros(path: &Path, file: &Descriptor, length: u64) -> Result<(), Io
         position += step as u64;
     }
     sync(path, file)
+}
+
+/// Makes a file `length` bytes long and finds blocks for all of it.
+fn reserve(path: &Path, file: &Descriptor, length: u64) -> Result<(), IoFault> {
+    #[cfg(feature = "sim")]
+    if let Descriptor::Simulated(file) = file {
+        return file.reserve(length).map_err(fault("reserve", path));
+    }
+    // SAFETY: no memory is shared with the kernel.
+    match unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length as libc::off_t) } {
+        0 => Ok(()),
+        _ => Err(fault("reserve", path)(Error::last_os_error())),
+    }
 }
 
 /// Cuts a file to `length` bytes.

@@ -148,6 +148,14 @@ pub enum Op {
         /// New length in bytes.
         length: u64,
     },
+    /// Makes `file` so many bytes long and finds blocks for all of it, so that writing there finds room. What is not written is
+    /// zero. Not every file system can.
+    Reserve {
+        /// Which file.
+        file: Descriptor,
+        /// Its length, in bytes.
+        length: u64,
+    },
     /// How much room the file system of a path has left. Seldom, and done at once.
     FreeSpace {
         /// Any path on it.
@@ -233,7 +241,7 @@ pub enum Done {
     Synced,
     /// The file or directory that was opened.
     Opened(Descriptor),
-    /// A directory was made, a file cut, renamed or removed, a connection shut down, a ring woken.
+    /// A directory was made, a file cut, reserved, renamed or removed, a connection shut down, a ring woken.
     Finished,
     /// Bytes that are free for whoever asks.
     FreeSpace(u64),
@@ -258,6 +266,11 @@ impl Fault {
     /// Whether there was no room: trying again later may succeed.
     pub fn is_no_space(self) -> bool {
         matches!(self.errno, libc::ENOSPC | libc::EDQUOT)
+    }
+
+    /// Whether the file system can do no such thing.
+    pub fn is_unsupported(self) -> bool {
+        matches!(self.errno, libc::EOPNOTSUPP | libc::ENOSYS)
     }
 
     fn of(error: &std::io::Error) -> Fault {

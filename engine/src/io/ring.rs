@@ -41,10 +41,11 @@ const WAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a drop waits for the kernel to give memory back; a device that takes longer is broken.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 /// Every opcode that [`prepare`] uses.
-const NEEDED: [(u8, &str); 13] = [
+const NEEDED: [(u8, &str); 14] = [
     (opcode::Read::CODE, "read"),
     (opcode::Write::CODE, "write"),
     (opcode::Fsync::CODE, "sync"),
+    (opcode::Fallocate::CODE, "reserve"),
     (opcode::OpenAt::CODE, "open"),
     (opcode::MkDirAt::CODE, "make directories"),
     (opcode::RenameAt::CODE, "rename"),
@@ -84,7 +85,7 @@ enum Slot {
     Accept { token: Token, _listener: Descriptor },
     Receive { token: Token, _socket: Descriptor, buffer: BytesMut },
     Send { token: Token, _socket: Descriptor, _data: Vec<Bytes>, _message: Box<Message> },
-    Plain { token: Token, _socket: Option<Descriptor> },
+    Plain { token: Token, _held: Option<Descriptor> },
     Aside { token: Token, _done: Arc<Signal>, thread: Aside },
 }
 
@@ -268,6 +269,10 @@ fn prepare(token: Token, op: Op) -> (Slot, squeue::Entry) {
             let entry = opcode::Fsync::new(fd(&file)).flags(types::FsyncFlags::DATASYNC).build();
             (Slot::Sync { token, _file: file }, entry)
         }
+        Op::Reserve { file, length } => {
+            let entry = opcode::Fallocate::new(fd(&file), length).build();
+            (Slot::Plain { token, _held: Some(file) }, entry)
+        }
         Op::Open { path, how } => {
             let path = c_path(&path);
             let flags = open_flags(how);
@@ -292,11 +297,11 @@ fn prepare(token: Token, op: Op) -> (Slot, squeue::Entry) {
         Op::Send { socket, data } => prepare_send(token, socket, data),
         Op::Shutdown { socket } => {
             let entry = opcode::Shutdown::new(fd(&socket), libc::SHUT_RDWR).build();
-            (Slot::Plain { token, _socket: Some(socket) }, entry)
+            (Slot::Plain { token, _held: Some(socket) }, entry)
         }
         Op::Wake { ring } => {
             let entry = opcode::MsgRingData::new(types::Fd(ring), 0, WAKE, None).build();
-            (Slot::Plain { token, _socket: None }, entry)
+            (Slot::Plain { token, _held: None }, entry)
         }
         path_op => prepare_path(token, path_op),
     }

@@ -762,6 +762,15 @@ impl SimulatedFile {
         Ok(())
     }
 
+    /// Makes it longer, with zeros.
+    pub(super) fn reserve(&self, length: u64) -> Result<(), Error> {
+        if self.disk.state().is_full() {
+            self.disk.state().begin(Class::Write)?;
+            return Err(os(libc::ENOSPC));
+        }
+        self.truncate(length)
+    }
+
     pub(super) fn truncate(&self, length: u64) -> Result<(), Error> {
         let mut state = self.disk.state();
         state.begin(Class::Write)?;

@@ -10,7 +10,7 @@ mod truncate;
 
 use bytes::Bytes;
 
-pub use placement::{Next, Placement, Reused};
+pub use placement::{Next, Placement, Provided};
 pub use producers::{Producers, Verdict};
 pub use tail::{Tail, TailBatch};
 pub use truncate::Truncation;
@@ -345,14 +345,17 @@ impl Partition {
         self.unsettled_bytes
     }
 
-    /// Whether so much is not settled that it should be: a run. Where runs are placed, more may wait for the next of them, half
-    /// of what may go in front of it: each run that is settled there must be told before, behind all frames that wait already.
+    /// Whether so much is not settled that it should be: a run. Where runs are placed, more may wait for the next of them, all
+    /// that may go in front of it: each run that is settled there must be told before, behind all frames that wait already,
+    /// and what these hold waits then in its turn.
     pub fn wants_settling(&self, run_bytes: usize, before_bytes_max: usize) -> bool {
-        let placement = self.placement.as_ref().filter(|placement| placement.has_much);
-        let into = placement.and_then(|placement| placement.into);
-        let is_placed =
-            into.is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name));
-        self.unsettled_bytes >= if is_placed { before_bytes_max / 2 } else { run_bytes }
+        self.unsettled_bytes >= if self.takes_runs() { before_bytes_max } else { run_bytes }
+    }
+
+    /// Whether the segment being filled takes whole runs, and it is worth it.
+    pub fn takes_runs(&self) -> bool {
+        let into = self.placement.as_ref().and_then(|placement| placement.worth());
+        into.is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name))
     }
 
     /// The frame of the oldest batch that is not settled.

@@ -17,7 +17,7 @@ use super::settle::DirtyFile;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
-use crate::partition::Reused;
+use crate::partition::Provided;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
 use crate::types::LogId;
@@ -35,8 +35,8 @@ pub(super) struct Checkpointer {
     upto: (u64, u32),
     /// Trimmed segments that the last checkpoint, or the journal behind it, may still mean; and those that the one being
     /// made does not.
-    owed: Vec<(LogId, Reused)>,
-    let_go: Vec<(LogId, Reused)>,
+    owed: Vec<(LogId, Provided)>,
+    let_go: Vec<(LogId, Provided)>,
     /// Files that nothing refers to once the frames that say so are durable, and that frame.
     removals: Vec<(u64, Op)>,
     /// Removals under way. A checkpoint waits for them: what a truncation made superfluous must not come back beside
@@ -119,7 +119,7 @@ impl Checkpointer {
     }
 
     /// Lets go of a file once a checkpoint counts that is yet to be begun.
-    pub(super) fn remove_after_next(&mut self, log: LogId, file: Reused) {
+    pub(super) fn remove_after_next(&mut self, log: LogId, file: Provided) {
         self.owed.push((log, file));
     }
 

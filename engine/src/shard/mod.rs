@@ -45,7 +45,7 @@ use crate::journal::{DurableFrame, Journal, Piece, Promise};
 use crate::limits::{
     JOURNAL_WAITING_BYTES_MAX, LOGS_MAX, PLACED_BEFORE_PART, PLACED_BEFORE_RUNS_MAX, SEAL_AFTER_US, Sizes,
 };
-use crate::partition::{Partition, Reused, TailBatch, Verdict};
+use crate::partition::{Partition, Provided, TailBatch, Verdict};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, Segment, SegmentName};
 use crate::types::{LogId, Now, Offset, Ticket};
@@ -479,7 +479,7 @@ impl Shard {
                 continue;
             };
             let file_bytes = if replaced { 0 } else { segment.position };
-            let file = Reused { name: segment.name, file_bytes };
+            let file = Provided { name: segment.name, file_bytes, is_new: false };
             // What a checkpoint is about to sync by its name must not lose it: a crash would bring it back, half written.
             let is_needed = partition.is_needed(segment) || self.checkpointer.is_syncing();
             if is_needed && !planted(Bug::PlacedSegmentRemovedTooSoon) {

@@ -1,13 +1,14 @@
 //! Runs that go straight into a segment, beside the frame that says so: of logs that have much in a frame, where a
-//! segment's blocks exist already because it is a trimmed one, used again.
+//! segment's blocks exist already because it is a trimmed one, used again; of those that have most, also where they are
+//! reserved for it.
 //!
 //! In: sections of a frame that is about to be written; trimmed segments. Out: where each section goes; segments made
-//! ready for the next. Never: writes where the file system would have to find or note a block, or over a run that the
-//! journal behind the last checkpoint may mean.
+//! ready for the next. Never: writes where the file system would have to find a block, or over a run that the journal
+//! behind the last checkpoint may mean.
 //!
 //! ```text
-//!   spare ─> rename ─> sync the directories ─> open ─> write the header ─> sync: ready
-//!                  ─> (settling: what is below its base, then seal the one before) ─> takes runs
+//!   spare ─> rename ──┬─> sync the directories ─> open ─> write the header ─> sync: ready
+//!   make ─> reserve ──┘        ─> (settling: what is below its base, then seal the one before) ─> takes runs
 //! ```
 
 use super::room::Wanting;
@@ -15,8 +16,8 @@ use super::{Shard, Work};
 use crate::format::run::{RUN_HEADER_BYTES, RUN_TOTAL_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::journal::{DurableFrame, Section, Target};
-use crate::limits::{SPARES_MAX, Sizes};
-use crate::partition::{Next, Partition, Placement, Reused, TailBatch};
+use crate::limits::{FILLED_PART, SPARES_MAX, Sizes};
+use crate::partition::{Next, Partition, Placement, Provided, TailBatch};
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
 use crate::types::LogId;
@@ -34,6 +35,8 @@ pub(super) struct Readying {
 #[derive(Clone, Debug)]
 enum Step {
     Rename,
+    Make,
+    Reserve(Descriptor),
     OpenDirectory,
     SyncDirectory(Descriptor),
     /// The directory's own name may not be durable either.
@@ -60,11 +63,12 @@ pub(super) fn target(
     let free =
         !is_busy && !placement.in_flight && placement.told_in <= sequence && partition.truncation.is_none();
     let offsets = section.offsets();
+    let bytes_min = if into.is_new { sizes.new_section_bytes_min } else { sizes.section_bytes_min };
     let fits = partition.deleted_in.is_none()
         && partition.marks().durable == offsets.start
         && offsets.end <= partition.settle_limit()
         && partition.unsettled_bytes() <= before_bytes_left
-        && section.body_bytes() >= sizes.section_bytes_min / 2;
+        && section.body_bytes() >= bytes_min / 2;
     (free && fits).then_some(())?;
     let (before, from, max_timestamp_ms) = partition.to_settle(before_bytes_left, offsets.start);
     let whole = before.is_empty() || from.end == offsets.start;
@@ -123,11 +127,11 @@ impl Shard {
             return;
         }
         let placement = partition.placement.get_or_insert_with(Box::default);
-        placement.had(bytes, sizes.section_bytes_min);
-        match (&placement.next, placement.has_much) {
-            (Some(_), _) => self.begin_next(log),
-            (None, true) if !placement.spares.is_empty() => self.make_ready(log),
-            _ => {}
+        placement.had(bytes, sizes);
+        if placement.next.is_some() {
+            self.begin_next(log);
+        } else if placement.has_most || (placement.has_much && !placement.spares.is_empty()) {
+            self.make_ready(log);
         }
     }
 
@@ -140,7 +144,7 @@ impl Shard {
         self.settler.unpark(log);
     }
 
-    /// Begins to make a spare ready, unless the segment being filled takes runs.
+    /// Begins to make a spare ready, or a new file, unless the segment being filled takes runs.
     fn make_ready(&mut self, log: LogId) {
         let sizes = self.place.sizes;
         let Some(partition) = self.logs.get_mut(&log) else { return };
@@ -160,11 +164,20 @@ impl Shard {
         if takes_runs || empty || truncating || deleted || self.failed.is_some() {
             return;
         }
-        let Some(spare) = placement.spares.pop() else { return };
+        let name = SegmentName { base: end, generation };
+        let (spare, step) = match placement.spares.pop() {
+            Some(spare) => (spare, Step::Rename),
+            None => {
+                let is_filled = active.is_some_and(|active| active.position >= full / FILLED_PART);
+                if !is_filled || !self.room.spares(full) {
+                    return;
+                }
+                (Provided { name, file_bytes: full, is_new: true }, Step::Make)
+            }
+        };
         placement.into = None;
-        let segment = Reused { name: SegmentName { base: end, generation }, ..spare };
-        placement.next = Some(Next { from: spare.name, segment, file: None });
-        self.ready_with(Readying { log, from: spare.name, name: segment.name, step: Step::Rename });
+        placement.next = Some(Next { from: spare.name, segment: Provided { name, ..spare }, file: None });
+        self.ready_with(Readying { log, from: spare.name, name, step });
     }
 
     /// One step is done.
@@ -182,7 +195,11 @@ impl Shard {
         let done = match result {
             Ok(done) => done,
             // A name may need a new block. Nothing was changed: the log goes on without it, and its room goes to others.
-            Err(fault) if fault.is_no_space() && matches!(step, Step::Rename) => {
+            Err(fault)
+                if (fault.is_no_space() && matches!(step, Step::Rename | Step::Make | Step::Reserve(_)))
+                    || (fault.is_unsupported() && matches!(step, Step::Reserve(_))) =>
+            {
+                self.room.reserves_none |= fault.is_unsupported();
                 if let Some(placement) = &mut partition.placement {
                     placement.next = None;
                 }
@@ -201,6 +218,8 @@ impl Shard {
                 true => Step::Open,
                 false => Step::OpenDirectory,
             },
+            (Step::Make, Done::Opened(file)) => Step::Reserve(file),
+            (Step::Reserve(_), _) => Step::OpenDirectory,
             (Step::OpenDirectory, Done::Opened(file)) => Step::SyncDirectory(file),
             (Step::SyncDirectory(_), _) => Step::OpenLogs,
             (Step::OpenLogs, Done::Opened(file)) => Step::SyncLogs(file),
@@ -236,6 +255,13 @@ impl Shard {
         let path = segment::path(&self.place.directory, log, name);
         let op = match step {
             Step::Rename => Op::Rename { from: segment::path(&self.place.directory, log, from), to: path },
+            Step::Make => Op::Open { path, how: Open::Replace },
+            Step::Reserve(file) => {
+                let next =
+                    self.logs.get(&log).and_then(|partition| partition.placement.as_ref()?.next.as_ref());
+                let length = next.map_or(0, |next| next.segment.file_bytes);
+                Op::Reserve { file: file.clone(), length }
+            }
             Step::OpenDirectory => {
                 Op::Open { path: segment::directory(&self.place.directory, log), how: Open::Directory }
             }
@@ -268,7 +294,7 @@ impl Shard {
 
     /// Trimmed segments in which neither the last checkpoint nor the journal behind it means anything that is not trimmed:
     /// kept to be used again, or removed.
-    pub(super) fn let_go(&mut self, files: Vec<(LogId, Reused)>) {
+    pub(super) fn let_go(&mut self, files: Vec<(LogId, Provided)>) {
         let is_short = self.shortage().is_some();
         for (log, file) in files {
             let sizes = &self.place.sizes;
@@ -293,7 +319,7 @@ impl Shard {
 
     /// The device is full: what is kept to be used again goes first.
     pub(super) fn release_spares(&mut self) {
-        let mut spares: Vec<(LogId, Reused)> = Vec::new();
+        let mut spares: Vec<(LogId, Provided)> = Vec::new();
         for partition in self.logs.values_mut() {
             let log = partition.id;
             let own = partition.placement.iter_mut().flat_map(|placement| placement.spares.drain(..));
@@ -349,6 +375,30 @@ mod tests {
             rig.read_all(OTHER, 0),
             (0..200).map(|request| (request, request as u8)).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn much_of_a_growing_log_is_written_once_into_reserved_blocks_and_is_there_after_a_crash() {
+        for request_bytes in [300_000, 1_000_000] {
+            let scratch = Scratch::new("reserved");
+            let mut config = config(&scratch.0, 1);
+            config.sizes = Sizes { segment_bytes: 16 << 20, ..Sizes::default() };
+            let mut rig = Rig::open_with(&config);
+            rig.shards[0].create(LOG);
+            for request in 0..100 {
+                rig.append(LOG, &vec![request as u8; request_bytes], request);
+                rig.settle();
+            }
+            let counts = rig.shards[0].counts();
+            assert!(counts.placed_bytes > counts.appended_bytes / 2, "{counts:?}");
+            let device_bytes = counts.journal.bytes + counts.settled_bytes;
+            assert!(device_bytes < counts.appended_bytes * 3 / 2, "{counts:?}");
+            drop(rig);
+            let mut rig = Rig::open_with(&config);
+            assert_eq!(rig.report.damage, []);
+            let expected: Vec<(u64, u8)> = (0..100).map(|request| (request, request as u8)).collect();
+            assert_eq!(rig.read_all(LOG, 0), expected);
+        }
     }
 
     #[test]

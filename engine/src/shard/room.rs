@@ -13,7 +13,7 @@
 
 use super::{Shard, Work};
 use crate::io::{Done, Fault, Op};
-use crate::limits::{LOOK_FOR_ROOM_US, ROOM_AGAIN_US};
+use crate::limits::{LOOK_FOR_ROOM_US, RESERVED_PART, ROOM_AGAIN_US};
 use crate::types::Now;
 
 /// What a batch is appended for, which says how long it is still taken when room runs short.
@@ -62,6 +62,8 @@ pub(super) struct Room {
     looking: bool,
     look_at_us: u64,
     appended_at_look: u64,
+    /// The file system reserves nothing.
+    pub(super) reserves_none: bool,
 }
 
 impl Room {
@@ -79,6 +81,16 @@ impl Room {
     /// Whether nothing that takes room may begin now.
     pub(super) fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// Whether so many bytes may be reserved. They are counted as taken until it is looked again.
+    pub(super) fn spares(&mut self, bytes: u64) -> bool {
+        let free_bytes = self.free_bytes.unwrap_or(u64::MAX);
+        let may = !self.reserves_none && !self.is_waiting() && bytes <= free_bytes / RESERVED_PART;
+        if may {
+            self.free_bytes = self.free_bytes.map(|free| free - bytes);
+        }
+        may
     }
 
     fn is_waiting(&self) -> bool {

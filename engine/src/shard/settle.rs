@@ -149,7 +149,7 @@ enum Step {
     },
     /// The trailer must be the last block of the file.
     CutSealed,
-    /// Taking back what a write left that found no room.
+    /// Taking back what a write left that found no room, or blocks that are reserved in vain.
     Cut,
 }
 
@@ -191,7 +191,10 @@ impl Shard {
             return self.settler.parked.push(log);
         }
         let limit = partition.settle_limit();
-        let (batches, offsets, max_timestamp_ms) = partition.to_settle(self.place.sizes.run_bytes, limit);
+        // Where runs are placed, nothing is while one is settled, so what waits is made an end of.
+        let run_bytes =
+            if partition.takes_runs() { self.place.before_bytes_max() } else { self.place.sizes.run_bytes };
+        let (batches, offsets, max_timestamp_ms) = partition.to_settle(run_bytes, limit);
         if batches.is_empty()
             && partition.may_begin_next()
             && let Some(unbegun) = partition.segments.take_unbegun()
@@ -239,6 +242,13 @@ impl Shard {
             return self.settle_with(log, Step::Seal { length }, op);
         }
         let (name, position) = (active.name, active.position);
+        if let Some(placement) = &mut partition.placement
+            && placement.into.is_some_and(|into| into.is_new && into.name == name)
+            && placement.worth().is_none()
+        {
+            placement.into = None; // the blocks that were reserved for more go back
+            return self.settle_with(log, Step::Cut, Op::Truncate { file, length: position });
+        }
         let (bytes, place, end_position) = segment::lay_out(
             log,
             name.base,
@@ -254,7 +264,7 @@ impl Shard {
         // Either the journal tells every run of a segment, each durable before it is told, or none is placed there again.
         let mut placed = None;
         if let Some(placement) = &mut partition.placement {
-            let takes_runs = placement.has_much && placement.into.is_some_and(|into| into.name == name);
+            let takes_runs = placement.worth().is_some_and(|into| into.name == name);
             placed = takes_runs.then(|| placed_run(&bytes, name)).flatten();
             placement.into = placement.into.filter(|_| placed.is_some());
         }

@@ -39,6 +39,7 @@ fn kind(op: &Op) -> u64 {
         Op::MakeDirectory { .. } => 5,
         Op::Rename { .. } => 6,
         Op::Remove { .. } => 7,
+        Op::Reserve { length, .. } => 9 ^ (length << 8),
         _ => 8,
     }
 }

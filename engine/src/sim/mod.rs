@@ -22,7 +22,7 @@ mod workload;
 pub(crate) mod world;
 
 use world::World;
-pub use world::{FIRST_ROOMY_SEED, Summary};
+pub use world::{FIRST_RESERVING_SEED, FIRST_ROOMY_SEED, Summary};
 
 /// Runs one seed to its end.
 pub fn run(seed: u64) -> Result<Summary, String> {

@@ -31,9 +31,14 @@ const BULK_PERCENT: u64 = 50;
 
 /// Worlds in which records have keys and logs are compacted.
 const COMPACTED_PERCENT: u64 = 15;
+
 /// Of the worlds from this seed on, some have memory into which runs are read ahead; those before are as they were when the seeds that
 /// are kept were found.
 pub const FIRST_ROOMY_SEED: u64 = 21_000_000;
+
+/// Of the worlds from this seed on, some have segments reserved for logs that have much; of those before, none, for the same reason.
+pub const FIRST_RESERVING_SEED: u64 = 200_000_000;
+
 const ROOMY_PERCENT: u64 = 40;
 
 /// What a seed came to.
@@ -123,6 +128,15 @@ impl World {
         // In some worlds one log has most of it and is trimmed all the time, so that segments are used again.
         let mut chance = Prng::new(seed.rotate_left(48));
         let section_bytes_min = chance.one_of(&[1 << 10, 3 << 10, usize::MAX]);
+        let new_section_bytes_min = if seed < FIRST_RESERVING_SEED {
+            usize::MAX
+        } else {
+            Prng::new(seed.rotate_left(56)).one_of(&[
+                section_bytes_min,
+                section_bytes_min.saturating_mul(2),
+                usize::MAX,
+            ])
+        };
         let bulk = (section_bytes_min < usize::MAX && chance.percent(BULK_PERCENT)).then_some(chance);
         let open_segments_max = Prng::new(seed.rotate_left(16)).one_of(&[0, 1, 2, 64]);
         let sync_all_min = Prng::new(seed.rotate_left(8)).one_of(&[2, usize::MAX, usize::MAX]);
@@ -146,6 +160,7 @@ impl World {
                     (segment_bytes, None) => segment_bytes,
                 },
                 section_bytes_min,
+                new_section_bytes_min,
                 cold_read_bytes: Prng::new(seed.rotate_left(40)).one_of(&[4 << 10, 8 << 10, 64 << 10]),
                 run_cache_bytes: if is_roomy { 96 << 10 } else { 8 << 10 },
                 open_segments_max,
