@@ -318,6 +318,32 @@ fn a_full_device_and_a_wrong_descriptor_are_faults() {
 }
 
 #[test]
+fn reserved_blocks_are_there_and_zero_until_they_are_written() {
+    use std::os::unix::fs::MetadataExt;
+    for choice in BOTH {
+        let mut bench = Bench::new(choice);
+        let root = directory("reserved", choice);
+        let path = root.join("data");
+        let file = bench.open(&path, Open::Replace);
+        let length = 8 * BLOCK_BYTES;
+        bench.finished(Op::Reserve { file: file.clone(), length: length as u64 });
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!((found.len(), found.blocks() * 512), (length as u64, length as u64));
+        let write = Op::Write { file, position: BLOCK_BYTES as u64, data: blocks(7, 1), durable: true };
+        assert!(matches!(bench.run(write), Ok(Done::Written)));
+        let bytes = std::fs::read(&path).unwrap();
+        let written = BLOCK_BYTES..2 * BLOCK_BYTES;
+        assert!(
+            bytes.iter().enumerate().all(|(at, byte)| *byte == if written.contains(&at) { 7 } else { 0 })
+        );
+        assert_eq!(bytes.len(), length);
+
+        let read_only = bench.open(&path, Open::Read);
+        assert_eq!(errno(bench.run(Op::Reserve { file: read_only, length: 1 })), libc::EBADF);
+    }
+}
+
+#[test]
 fn what_is_done_at_once_is_in_flight_until_it_is_handed_out() {
     for choice in BOTH {
         let mut bench = Bench::new(choice);

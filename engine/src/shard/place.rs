@@ -335,8 +335,13 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use crate::io::Op;
     use crate::limits::Sizes;
     use crate::partition::Keep;
+    use crate::segment;
     use crate::shard::rig::{Rig, Scratch, config};
     use crate::types::LogId;
 
@@ -375,6 +380,38 @@ mod tests {
             rig.read_all(OTHER, 0),
             (0..200).map(|request| (request, request as u8)).collect::<Vec<_>>()
         );
+    }
+
+    /// How often a log tried to have a segment reserved where that fails with `errno`, and the bytes placed.
+    fn reservations(errno: i32) -> (u64, u64) {
+        let scratch = Scratch::new("not-reserved");
+        let mut config = config(&scratch.0, 1);
+        config.sizes = Sizes { segment_bytes: 1 << 20, ..Sizes::default() };
+        let mut rig = Rig::open_with(&config);
+        let tried = Rc::new(Cell::new(0));
+        let counted = tried.clone();
+        rig.refuse = Box::new(move |op| {
+            let is_reserved = matches!(op, Op::Reserve { .. });
+            counted.set(counted.get() + u64::from(is_reserved));
+            is_reserved.then_some(errno)
+        });
+        rig.shards[0].create(LOG);
+        for request in 0..20 {
+            rig.append(LOG, &vec![request as u8; 300_000], request);
+            rig.settle();
+        }
+        let expected: Vec<(u64, u8)> = (0..20).map(|request| (request, request as u8)).collect();
+        assert_eq!(rig.read_all(LOG, 0), expected);
+        let files = std::fs::read_dir(segment::directory(&scratch.0, LOG)).unwrap().count();
+        assert_eq!(files, rig.shards[0].logs[&LOG].segments.list().len(), "a file was left behind");
+        (tried.get(), rig.shards[0].counts().placed_bytes)
+    }
+
+    #[test]
+    fn a_log_goes_on_where_nothing_can_be_reserved() {
+        assert_eq!(reservations(libc::EOPNOTSUPP), (1, 0), "no file system learns it");
+        let (tried, placed_bytes) = reservations(libc::ENOSPC);
+        assert!(tried > 1 && placed_bytes == 0, "there may be room later");
     }
 
     #[test]

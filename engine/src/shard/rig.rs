@@ -6,6 +6,7 @@ use super::recover::{self, OpenConfig, Opened, open};
 use super::{ReadOutcome, Shard, ShardEvent};
 use crate::format::record::BatchBuilder;
 use crate::io::disk::{DirectoryLock, Disk};
+use crate::io::{Completion, Fault, Op};
 use crate::limits::Sizes;
 use crate::types::{LogId, Now, Offset, Ticket};
 
@@ -41,11 +42,15 @@ pub(crate) fn config(directory: &Path, shards: u16) -> OpenConfig {
     }
 }
 
+/// Says with which error an operation fails; `None`: it is done.
+type Refuse = Box<dyn FnMut(&Op) -> Option<i32>>;
+
 /// Shards and the events they gave so far.
 pub(crate) struct Rig {
     pub(crate) shards: Vec<Shard>,
     pub(crate) events: Vec<ShardEvent>,
     pub(crate) now: Now,
+    pub(crate) refuse: Refuse,
     _lock: DirectoryLock,
     pub(crate) report: recover::Report,
 }
@@ -57,7 +62,14 @@ impl Rig {
 
     pub(crate) fn open_with(config: &OpenConfig) -> Rig {
         let Opened { shards, report, lock, .. } = open(config).unwrap();
-        Rig { shards, events: Vec::new(), now: Now::default(), _lock: lock, report }
+        Rig {
+            shards,
+            events: Vec::new(),
+            now: Now::default(),
+            refuse: Box::new(|_| None),
+            _lock: lock,
+            report,
+        }
     }
 
     pub(crate) fn shard(&mut self, log: LogId) -> &mut Shard {
@@ -74,7 +86,10 @@ impl Rig {
                 shard.commit(self.now);
                 shard.collect(&mut wanted);
                 for (token, op) in wanted.drain(..) {
-                    shard.complete(Disk::Machine.execute(token, op));
+                    shard.complete(match (self.refuse)(&op) {
+                        Some(errno) => Completion { token, result: Err(Fault { errno }) },
+                        None => Disk::Machine.execute(token, op),
+                    });
                 }
                 while let Some(event) = shard.next_event() {
                     self.events.push(event);
