@@ -37,6 +37,8 @@ enum Step {
     Rename,
     Make,
     Reserve(Descriptor),
+    /// There was no room, or the file system reserves nothing.
+    Unmake,
     OpenDirectory,
     SyncDirectory(Descriptor),
     /// The directory's own name may not be durable either.
@@ -194,18 +196,19 @@ impl Shard {
         };
         let done = match result {
             Ok(done) => done,
-            // A name may need a new block. Nothing was changed: the log goes on without it, and its room goes to others.
+            // The log goes on without it, and its room goes to others. Nobody gets its name before it is gone.
             Err(fault)
-                if (fault.is_no_space() && matches!(step, Step::Rename | Step::Make | Step::Reserve(_)))
-                    || (fault.is_unsupported() && matches!(step, Step::Reserve(_))) =>
+                if matches!(step, Step::Reserve(_)) && (fault.is_no_space() || fault.is_unsupported()) =>
             {
                 self.room.reserves_none |= fault.is_unsupported();
-                if let Some(placement) = &mut partition.placement {
-                    placement.next = None;
+                return self.ready_with(Readying { log, from, name, step: Step::Unmake });
+            }
+            // A name may need a new block. Nothing was changed.
+            Err(fault) if fault.is_no_space() && matches!(step, Step::Rename | Step::Make) => {
+                if matches!(step, Step::Rename) {
+                    self.remove(Op::Remove { path: segment::path(&self.place.directory, log, from) });
                 }
-                self.remove(Op::Remove { path: segment::path(&self.place.directory, log, from) });
-                self.settler.unpark(log);
-                return self.truncate_now(log);
+                return self.give_up_next(log);
             }
             Err(fault) if fault.is_no_space() => {
                 self.room.found_none(Wanting::Segment);
@@ -220,6 +223,7 @@ impl Shard {
             },
             (Step::Make, Done::Opened(file)) => Step::Reserve(file),
             (Step::Reserve(_), _) => Step::OpenDirectory,
+            (Step::Unmake, _) => return self.give_up_next(log),
             (Step::OpenDirectory, Done::Opened(file)) => Step::SyncDirectory(file),
             (Step::SyncDirectory(_), _) => Step::OpenLogs,
             (Step::OpenLogs, Done::Opened(file)) => Step::SyncLogs(file),
@@ -236,6 +240,15 @@ impl Shard {
             (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
         };
         self.ready_with(Readying { log, from, name, step });
+    }
+
+    /// What is appended goes on into the segment that is being filled.
+    fn give_up_next(&mut self, log: LogId) {
+        if let Some(placement) = self.logs.get_mut(&log).and_then(|partition| partition.placement.as_mut()) {
+            placement.next = None;
+        }
+        self.settler.unpark(log);
+        self.truncate_now(log);
     }
 
     /// Steps that found no room are tried again when there may be some.
@@ -256,6 +269,7 @@ impl Shard {
         let op = match step {
             Step::Rename => Op::Rename { from: segment::path(&self.place.directory, log, from), to: path },
             Step::Make => Op::Open { path, how: Open::Replace },
+            Step::Unmake => Op::Remove { path },
             Step::Reserve(file) => {
                 let next =
                     self.logs.get(&log).and_then(|partition| partition.placement.as_ref()?.next.as_ref());

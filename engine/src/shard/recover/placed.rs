@@ -164,6 +164,10 @@ impl Recovery<'_> {
             upcoming.pop_front();
         }
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
+        // A truncation that the checkpoint contains came later: what it left of the run, the checkpoint knows.
+        if sequence <= partition.truncated_in {
+            return Ok(());
+        }
         let Some(run) = run.filter(|run| run.position.get() > 0) else {
             let what = "the entry of a run makes no sense".to_string();
             let (path, position) = (frame.path.to_path_buf(), frame.header.position());
@@ -175,8 +179,7 @@ impl Recovery<'_> {
             Some(segment) => segment.sealed || position < segment.position,
             None => self.contained.get(&log).is_some_and(|contained| end <= *contained),
         };
-        // A truncation that the checkpoint contains came later: what it left of the run, the checkpoint knows.
-        if contained || sequence <= partition.truncated_in {
+        if contained {
             return Ok(());
         }
         let is_known = known.is_some();
