@@ -223,7 +223,11 @@ impl Shard {
             },
             (Step::Make, Done::Opened(file)) => Step::Reserve(file),
             (Step::Reserve(_), _) => Step::OpenDirectory,
-            (Step::Unmake, _) => return self.give_up_next(log),
+            (Step::Unmake, _) => {
+                // With its name it would be one of the log's segments once a checkpoint is past its base.
+                self.settler.thinned(directory);
+                return self.give_up_next(log);
+            }
             (Step::OpenDirectory, Done::Opened(file)) => Step::SyncDirectory(file),
             (Step::SyncDirectory(_), _) => Step::OpenLogs,
             (Step::OpenLogs, Done::Opened(file)) => Step::SyncLogs(file),
