@@ -31,7 +31,11 @@ struct Server {
 
 /// Builds the other logs where they are missing, lets all take turns, prints the table. Gives the figures.
 pub(super) fn measure(args: &Engine, interrupt: &Interrupt) -> Result<Value, Failure> {
-    let program = Program::build(args.quick, interrupt)?;
+    let wants_rocksdb = match args.peers.logs.is_empty() {
+        true => !args.quick,
+        false => args.peers.logs.iter().any(|log| log == "rocksdb"),
+    };
+    let program = Program::build(wants_rocksdb, interrupt)?;
     let (rounds, milliseconds) = if args.quick { QUICK } else { FULL };
     let works = Work::all(&args.peers, args.quick, milliseconds);
     let mut servers = servers(&args.peers.logs, &program, &works)?;

@@ -31,13 +31,14 @@ impl Program {
         Ok(target.join("peers"))
     }
 
-    /// Builds what is missing or has changed, and says so. With `quick`, RocksDB stays out unless it is there already.
-    pub fn build(quick: bool, interrupt: &Interrupt) -> Result<Program, Failure> {
+    /// Builds what is missing or has changed, and says so. RocksDB, which takes minutes and libclang, stays out unless it is asked for
+    /// or there already.
+    pub fn build(wants_rocksdb: bool, interrupt: &Interrupt) -> Result<Program, Failure> {
         let target = Program::place()?;
         let path = target.join("release/ringmain-peers");
         let before = list_of(&path);
         let has_rocksdb = before.as_ref().is_ok_and(|list| names(list).any(|name| name == "rocksdb"));
-        let rocksdb = !quick || has_rocksdb;
+        let rocksdb = wants_rocksdb || has_rocksdb;
         if before.is_err() || rocksdb != has_rocksdb {
             let what = if rocksdb {
                 "the other logs, RocksDB among them: minutes"
