@@ -192,7 +192,9 @@ impl Recovery<'_> {
                 partition.segments.has_directory = true;
                 partition.generation = partition.generation.max(name.generation);
             }
-            self.begin_anew(log, name)?;
+            if found.is_err() {
+                self.begin_anew(log, name)?;
+            }
         }
         let path = segment::path(&self.config.directory, log, name);
         self.adopted.insert(path.clone());
@@ -229,18 +231,16 @@ impl Recovery<'_> {
         }
     }
 
-    /// Makes the file that a placed entry means if it is gone: what is damaged may have said that its log was deleted.
+    /// Writes the header of the file that a placed entry means, which need not be there: what is damaged may have said that its log was
+    /// deleted, and a start that did not see the entry may have begun with a file of that name.
     fn begin_anew(&mut self, log: LogId, name: SegmentName) -> Result<(), OpenError> {
         let disk = &self.config.disk;
         let path = segment::path(&self.config.directory, log, name);
-        if disk.exists(&path) {
-            return Ok(());
-        }
         disk.make_directory(&segment::directory(&self.config.directory, log))?;
         let epoch = self.logs.get(&log).map_or(0, |partition| partition.leader_epoch);
         let mut header = buffer::aligned(SEGMENT_HEADER_BYTES);
         header.extend_from_slice(&SegmentHeader::block(log, name.base, epoch));
-        Ok(disk::write(&path, &disk.open(&path, Open::Replace)?, 0, &header)?)
+        Ok(disk::write(&path, &disk.open(&path, Open::ReadWrite)?, 0, &header)?)
     }
 
     /// The offsets of a run that is not sound stay given. Whoever reads them is told, by the run itself if its place is known.
