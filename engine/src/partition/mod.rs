@@ -165,7 +165,9 @@ impl Partition {
 
     /// A checkpoint is being made of the log as it is now.
     pub fn checkpoint_begins(&mut self) {
-        self.sealed_below_next = self.segments.active().map_or(self.marks.settled, |active| active.name.base);
+        // One that is made ready begins where the log ended, which may have been trimmed since.
+        let none_active = self.marks.settled.min(self.settle_limit());
+        self.sealed_below_next = self.segments.active().map_or(none_active, |active| active.name.base);
     }
 
     /// That checkpoint counts.
