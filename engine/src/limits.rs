@@ -108,6 +108,13 @@ pub const PLACED_BEFORE_RUNS_MAX: usize = 16;
 /// this and 48 MiB, a log with commits of a mebibyte did not get as far as to have any placed into reserved blocks.
 pub const PLACED_BEFORE_PART: usize = 8;
 
+/// A checkpoint is made when the bytes of so many segments were placed since the last: they take little of the journal, and a start reads
+/// every run that the journal means.
+pub const PLACED_SEGMENTS_MAX: u64 = 4;
+
+/// A log whose segments hold less than so many times what may wait in front of a section has none reserved.
+pub const RESERVED_BEFORES_MIN: u64 = 2;
+
 /// Trimmed segments of a log kept to be used again.
 pub const SPARES_MAX: usize = 2;
 

@@ -268,11 +268,6 @@ impl Fault {
         matches!(self.errno, libc::ENOSPC | libc::EDQUOT)
     }
 
-    /// Whether the file system can do no such thing.
-    pub fn is_unsupported(self) -> bool {
-        matches!(self.errno, libc::EOPNOTSUPP | libc::ENOSYS)
-    }
-
     fn of(error: &std::io::Error) -> Fault {
         Fault { errno: error.raw_os_error().unwrap_or(libc::EIO) }
     }

@@ -360,6 +360,15 @@ impl Partition {
         into.is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name))
     }
 
+    /// Whether blocks are reserved in the segment being filled that it does not pay to write, or for which there is no room.
+    pub fn reserves_in_vain(&self, is_short: bool) -> bool {
+        let Some(placement) = &self.placement else { return false };
+        let reserved = placement.into.filter(|into| into.is_new);
+        let is_active = reserved
+            .is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name));
+        is_active && (is_short || placement.worth().is_none())
+    }
+
     /// The frame of the oldest batch that is not settled.
     pub fn unsettled_since(&self) -> Option<u64> {
         self.unsettled_since

@@ -17,6 +17,7 @@ use super::settle::DirtyFile;
 use super::{Shard, Work};
 use crate::format::checkpoint::Checkpoint;
 use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
+use crate::limits::PLACED_SEGMENTS_MAX;
 use crate::partition::Provided;
 use crate::planted::{Bug, planted};
 use crate::segment::{self, SegmentName};
@@ -33,6 +34,8 @@ pub(super) struct Checkpointer {
     durable: u64,
     /// What the last one contains, and its chain.
     upto: (u64, u32),
+    /// Bytes placed when the last one began.
+    placed_bytes: u64,
     /// Trimmed segments that the last checkpoint, or the journal behind it, may still mean; and those that the one being
     /// made does not.
     owed: Vec<(LogId, Provided)>,
@@ -148,7 +151,9 @@ impl Shard {
             Phase::Idle => {
                 // What is owed needs a new checkpoint, but not one that contains more frames.
                 let owes = !(self.checkpointer.owed.is_empty() && self.checkpointer.let_go.is_empty());
-                let again = owes.then_some(self.checkpointer.upto);
+                let placed_bytes = self.counts.placed_bytes - self.checkpointer.placed_bytes;
+                let is_much = placed_bytes >= PLACED_SEGMENTS_MAX * self.place.sizes.segment_bytes;
+                let again = (owes || is_much).then_some(self.checkpointer.upto);
                 let Some((sequence, chain)) = self.journal.files().full_upto().or(again) else {
                     return self.room.found(Wanting::Checkpoint);
                 };
@@ -173,6 +178,7 @@ impl Shard {
                 assert!(!open, "the settler is idle, so all that was asked for is settled");
                 let checkpoint = Box::new(self.checkpoint(sequence, chain));
                 self.checkpointer.let_go.append(&mut self.checkpointer.owed);
+                self.checkpointer.placed_bytes = self.counts.placed_bytes;
                 self.logs.values_mut().for_each(|partition| partition.checkpoint_begins());
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {

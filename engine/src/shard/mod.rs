@@ -156,6 +156,7 @@ pub(crate) struct ShardPlace {
     /// The data directory.
     pub directory: PathBuf,
     pub shard: u16,
+    pub shards: u16,
     pub incarnation: u32,
     /// Bytes of records in memory: [`Shard::memory_bytes`] is hardly ever more.
     pub memory_bytes: usize,

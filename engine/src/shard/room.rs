@@ -62,8 +62,11 @@ pub(super) struct Room {
     looking: bool,
     look_at_us: u64,
     appended_at_look: u64,
-    /// The file system reserves nothing.
-    pub(super) reserves_none: bool,
+    /// Nothing is reserved: the file system cannot, or there was no room when it was tried last.
+    cannot_reserve: bool,
+    found_no_room: bool,
+    /// Somebody would have room reserved, so it must be known how much there is.
+    is_asked: bool,
 }
 
 impl Room {
@@ -83,14 +86,23 @@ impl Room {
         self.held
     }
 
-    /// Whether so many bytes may be reserved. They are counted as taken until it is looked again.
-    pub(super) fn spares(&mut self, bytes: u64) -> bool {
-        let free_bytes = self.free_bytes.unwrap_or(u64::MAX);
-        let may = !self.reserves_none && !self.is_waiting() && bytes <= free_bytes / RESERVED_PART;
+    /// Lets a segment of so many bytes be reserved, if that is little of what is left to each of `shards`. They are counted as taken until
+    /// it is looked again.
+    pub(super) fn may_reserve(&mut self, bytes: u64, shards: u64) -> bool {
+        self.is_asked = true;
+        let barred = self.cannot_reserve || self.found_no_room || self.is_waiting();
+        let Some(free_bytes) = self.free_bytes.as_mut().filter(|_| !barred) else { return false };
+        let may = bytes <= *free_bytes / RESERVED_PART / shards;
         if may {
-            self.free_bytes = self.free_bytes.map(|free| free - bytes);
+            *free_bytes -= bytes;
         }
         may
+    }
+
+    /// A segment could not be reserved: not before it is looked again, or for want of more than room, never again.
+    pub(super) fn reserved_none(&mut self, fault: Fault) {
+        self.found_no_room = true;
+        self.cannot_reserve |= !fault.is_no_space();
     }
 
     fn is_waiting(&self) -> bool {
@@ -144,7 +156,11 @@ impl Shard {
         let changes = self.room.free_bytes.is_none_or(|free| free < min_bytes)
             || self.room.appended_at_look != appended
             || self.room.is_waiting();
-        if min_bytes > 0 && !self.room.looking && changes && self.room.look_at_us <= now.monotonic_us {
+        if (min_bytes > 0 || self.room.is_asked)
+            && !self.room.looking
+            && changes
+            && self.room.look_at_us <= now.monotonic_us
+        {
             self.room.looking = true;
             self.room.look_at_us = now.monotonic_us + LOOK_FOR_ROOM_US;
             self.room.appended_at_look = appended;
@@ -155,10 +171,15 @@ impl Shard {
     /// The answer to a look. A file system that does not say has enough.
     pub(super) fn looked_for_room(&mut self, result: Result<Done, Fault>) {
         self.room.looking = false;
+        self.room.found_no_room = false;
         self.room.free_bytes = Some(match result {
             Ok(Done::FreeSpace(bytes)) => bytes,
             _ => u64::MAX,
         });
+        if matches!(self.shortage(), Some(Shortage::BelowMark { .. })) {
+            self.release_spares();
+            self.release_reserved();
+        }
     }
 
     /// When room is looked for again though nothing else happens.

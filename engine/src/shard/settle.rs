@@ -186,6 +186,7 @@ impl Shard {
 
     /// Begins the next step for `log`: whichever is needed before its next run can be written.
     fn settle_next(&mut self, log: LogId) {
+        let is_short = self.shortage().is_some();
         let Some(partition) = self.logs.get_mut(&log) else { return };
         if partition.is_placing() {
             return self.settler.parked.push(log);
@@ -203,7 +204,9 @@ impl Shard {
             self.remove_segments(log, &[unbegun], self.journal.gathering_sequence());
             return self.settler.queue.push_front(log);
         }
+        let cuts = partition.reserves_in_vain(is_short);
         match (batches.is_empty(), partition.segments.active()) {
+            _ if cuts => {}
             (true, _) if partition.unsettled_bytes() == 0 && !partition.may_begin_next() => {
                 partition.settling = false;
                 return;
@@ -242,11 +245,10 @@ impl Shard {
             return self.settle_with(log, Step::Seal { length }, op);
         }
         let (name, position) = (active.name, active.position);
-        if let Some(placement) = &mut partition.placement
-            && placement.into.is_some_and(|into| into.is_new && into.name == name)
-            && placement.worth().is_none()
-        {
-            placement.into = None; // the blocks that were reserved for more go back
+        if cuts {
+            if let Some(placement) = &mut partition.placement {
+                placement.into = None; // the blocks that were reserved for more go back
+            }
             return self.settle_with(log, Step::Cut, Op::Truncate { file, length: position });
         }
         let (bytes, place, end_position) = segment::lay_out(

@@ -57,6 +57,7 @@ impl Recovery<'_> {
             let place = ShardPlace {
                 directory: self.config.directory.clone(),
                 shard,
+                shards: self.config.shards,
                 incarnation,
                 memory_bytes: self.config.memory_bytes,
                 sizes: self.config.sizes,

@@ -202,7 +202,14 @@ impl Recovery<'_> {
         let Some(partition) = self.logs.get_mut(&log) else { return Ok(()) };
         let place = place_of(entry, &run);
         match found {
-            Ok((_, body)) => {
+            Ok((bytes, body)) => {
+                if bytes.len() < place.total_bytes() {
+                    // A start that was cut off wrote it again, and what fills up its last block did not survive.
+                    let mut whole = buffer::aligned(place.total_bytes());
+                    whole.extend_from_slice(&bytes);
+                    whole.resize(place.total_bytes(), 0);
+                    disk::write(&path, &self.config.disk.open(&path, Open::Update)?, position, &whole)?;
+                }
                 for (header, _) in batch::split(body) {
                     self.report.replayed_batches += u64::from(partition.adopt(&header));
                 }
