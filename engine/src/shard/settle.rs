@@ -235,6 +235,13 @@ impl Shard {
             let op = Op::Open { path: segment::path(data, log, name), how: Open::Update };
             return self.settle_with(log, Step::OpenAgain { name }, op);
         };
+        if cuts {
+            let length = active.position;
+            if let Some(placement) = &mut partition.placement {
+                placement.into = None; // the blocks that were reserved for more go back
+            }
+            return self.settle_with(log, Step::Cut, Op::Truncate { file, length });
+        }
         let full = active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
         if full || active.is_cut() || batches.is_empty() {
             let table = run::seal(log, active.name.base, &active.runs, active.position);
@@ -245,12 +252,6 @@ impl Shard {
             return self.settle_with(log, Step::Seal { length }, op);
         }
         let (name, position) = (active.name, active.position);
-        if cuts {
-            if let Some(placement) = &mut partition.placement {
-                placement.into = None; // the blocks that were reserved for more go back
-            }
-            return self.settle_with(log, Step::Cut, Op::Truncate { file, length: position });
-        }
         let (bytes, place, end_position) = segment::lay_out(
             log,
             name.base,

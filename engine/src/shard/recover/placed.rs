@@ -184,6 +184,17 @@ impl Recovery<'_> {
         }
         let is_known = known.is_some();
         let found = self.read_run(entry, &run)?;
+        if found.is_err() && run.was_durable.get() != 0 && sequence == self.last_frame {
+            // A start that did not see this frame, whose write was reported to have failed, has used the place for what
+            // the frames before it hold. They hold these batches too: unless some are trimmed, all of them, for the run to be written again.
+            let (_, offsets, _) = self.logs[&log].to_settle(usize::MAX, end);
+            if offsets.end != end
+                || offsets.start > entry.offset
+                || (is_known && offsets.start < entry.offset)
+            {
+                return Ok(());
+            }
+        }
         if !is_known {
             while self.settle_run(log, name.base)? {}
             self.seal_active(log)?;
@@ -220,11 +231,6 @@ impl Recovery<'_> {
                 // Of what was settled while the frames were there, they still have every batch.
                 let (batches, offsets, _) = partition.to_settle(usize::MAX, end);
                 if offsets != (entry.offset..end) || position < SEGMENT_HEADER_BYTES as u64 {
-                    // Nor need it be damage: a start that did not see this frame, whose write was reported to have failed, has
-                    // used the place for what those before it hold.
-                    if run.was_durable.get() != 0 && sequence == self.last_frame {
-                        return Ok(());
-                    }
                     return self.lose_run(entry, Some(place), Damage { path, position, what });
                 }
                 let epoch = partition.leader_epoch;
