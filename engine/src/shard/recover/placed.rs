@@ -203,9 +203,7 @@ impl Recovery<'_> {
                 partition.segments.has_directory = true;
                 partition.generation = partition.generation.max(name.generation);
             }
-            if found.is_err() {
-                self.begin_anew(log, name)?;
-            }
+            self.begin_anew(log, name)?;
         }
         let path = segment::path(&self.config.directory, log, name);
         self.adopted.insert(path.clone());
