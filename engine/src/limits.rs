@@ -93,7 +93,7 @@ pub const SECTION_BYTES_MIN: usize = 32 << 10;
 /// Less is faster through the journal and then into a segment.
 pub const NEW_SECTION_BYTES_MIN: usize = 256 << 10;
 
-/// A segment is reserved only if it takes no more than such a part of the room that is left.
+/// A segment is reserved only if it takes no more than such a part of its shard's share of the room that is left.
 pub const RESERVED_PART: u64 = 16;
 
 /// No segment is reserved before the one being filled has such a part of its full size: whoever has much now and then would

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Blocks that were written before are the better ones: when reserved ones are written, the file system has to note that,
-//! which costs about as much as half a mebibyte written twice.
+//! which costs about as much as a quarter of a mebibyte written twice.
 
 use crate::io::Descriptor;
 use crate::limits::Sizes;

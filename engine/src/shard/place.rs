@@ -37,7 +37,7 @@ enum Step {
     Rename,
     Make,
     Reserve(Descriptor),
-    /// There was no room, or the file system reserves nothing.
+    /// The file could not be reserved, or found no room for its header, and goes.
     Unmake,
     OpenDirectory,
     SyncDirectory(Descriptor),

@@ -62,8 +62,9 @@ pub(super) struct Room {
     looking: bool,
     look_at_us: u64,
     appended_at_look: u64,
-    /// Nothing is reserved: the file system cannot, or there was no room when it was tried last.
+    /// The file system reserves nothing, so it is not asked again.
     cannot_reserve: bool,
+    /// It had no room to reserve when it was tried last, so it is not asked before the next look.
     found_no_room: bool,
     /// Somebody would have room reserved, so it must be known how much there is.
     is_asked: bool,
@@ -99,7 +100,7 @@ impl Room {
         may
     }
 
-    /// A segment could not be reserved: not before it is looked again, or for want of more than room, never again.
+    /// A segment could not be reserved. For want of room: none is before the next look. For any other reason: none ever is.
     pub(super) fn reserved_none(&mut self, fault: Fault) {
         self.found_no_room = true;
         self.cannot_reserve |= !fault.is_no_space();
