@@ -356,6 +356,11 @@ impl Model {
         for change in sure {
             apply(logs, change);
         }
+        // What was not needed went by the word of a frame that was durable then, whatever rot did to it later.
+        let acted_upon = &history.changes[least..history.safe.max(least)];
+        for change in acted_upon.iter().filter(|change| matches!(change, Change::Drop(..))) {
+            apply(logs, change);
+        }
         let mut why = touched.iter().find_map(|log| check_marks(logs, found, *log).err());
         let (mut state, mut best) = (logs.clone(), None);
         for next in unsure.iter().map(Some).chain([None]) {
