@@ -784,8 +784,9 @@ impl SimulatedFile {
         let Some(file) = state.inodes.get_mut(&self.inode) else { return Ok(()) };
         if file.seen.len() as u64 != length {
             Arc::make_mut(&mut file.seen).resize(length as usize, 0);
-            file.pending.push(Change::Length(length as usize));
         }
+        // Also if it is so long already: a sync that failed may have dropped what made it so.
+        file.pending.push(Change::Length(length as usize));
         Ok(())
     }
 }

@@ -46,6 +46,29 @@ pub struct Position {
     pub chain: u32,
 }
 
+impl Position {
+    /// The header of the next frame at `position` of a file of that generation, but for its lengths and checksums.
+    pub fn header(&self, entries_count: u32, position: u64, generation: u32, durable: u64) -> FrameHeader {
+        FrameHeader {
+            magic: U32::new(frame::MAGIC),
+            version: U16::new(frame::VERSION),
+            shard: U16::new(self.shard),
+            generation: U32::new(generation),
+            length: U32::new(0),
+            sequence: U64::new(self.next_sequence),
+            block: U32::new((position / BLOCK_BYTES as u64) as u32),
+            directory_checksum: U32::new(0),
+            durable_upto: U64::new(durable),
+            body_bytes: U32::new(0),
+            entries_count: U32::new(entries_count),
+            previous: U32::new(self.chain),
+            body_checksum: U32::new(0),
+            incarnation: U32::new(self.incarnation),
+            checksum: U32::new(0),
+        }
+    }
+}
+
 /// A frame that is on the device.
 #[derive(Debug)]
 pub struct DurableFrame {
@@ -195,7 +218,7 @@ impl Journal {
             ops.push((Some(run.log), op));
             placed.push(run);
         }
-        let header = self.header(gathered.entries_count, position, generation);
+        let header = self.position.header(gathered.entries_count, position, generation, self.durable);
         let header = frame::finish(&mut gathered.bytes, header);
         assert!(gathered.bytes.len() == length);
         if planted(Bug::BufferReusedEarly)
@@ -224,26 +247,6 @@ impl Journal {
         ops.push((None, Op::Write { file, position, data: bytes, durable: true }));
         self.writes_left = ops.len();
         ops
-    }
-
-    fn header(&self, entries_count: u32, position: u64, generation: u32) -> FrameHeader {
-        FrameHeader {
-            magic: U32::new(frame::MAGIC),
-            version: U16::new(frame::VERSION),
-            shard: U16::new(self.position.shard),
-            generation: U32::new(generation),
-            length: U32::new(0),
-            sequence: U64::new(self.position.next_sequence),
-            block: U32::new((position / BLOCK_BYTES as u64) as u32),
-            directory_checksum: U32::new(0),
-            durable_upto: U64::new(self.durable),
-            body_bytes: U32::new(0),
-            entries_count: U32::new(entries_count),
-            previous: U32::new(self.position.chain),
-            body_checksum: U32::new(0),
-            incarnation: U32::new(self.position.incarnation),
-            checksum: U32::new(0),
-        }
     }
 
     /// A write in flight has completed; the frame, if that was the last of it: then it is durable.

@@ -7,6 +7,7 @@
 //! incarnation is sound, the unsound one had been durable, and that is damage: it is reported, never cut. What it held
 //! is told by its other copy of the header and by its directory; only if both are gone is the start refused.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -34,12 +35,10 @@ pub struct From {
     pub chain: u32,
     /// Frames up to this one are known to have been durable.
     pub durable: u64,
-    /// Frames behind this one are torn, though they may look sound.
-    pub upto: u64,
 }
 
 /// Where a journal ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct End {
     /// The last sound frame.
     pub sequence: u64,
@@ -52,6 +51,21 @@ pub struct End {
     pub torn: bool,
     /// What the header of that frame says was durable when it was written; 0: none is left of it.
     pub durable: u64,
+    /// Where the next frame goes in the file of the last one; `None`: that has no room, or there is none.
+    pub behind: Option<Place>,
+    /// Files without a frame that counts: the next frame may be the first of any.
+    pub unused: Vec<PathBuf>,
+}
+
+/// Where a frame goes.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Of that file.
+    pub generation: u32,
+    /// In it, in bytes.
+    pub position: u64,
 }
 
 /// Reads one file front to back.
@@ -175,8 +189,7 @@ pub fn scan(
 ) -> Result<End, OpenError> {
     let (candidates, suspects) = candidates(disk, directory, from, set)?;
     let generation = candidates.last().map_or(0, |last| last.generation);
-    let end =
-        End { sequence: from.sequence, chain: from.chain, generation, bytes: 0, torn: false, durable: 0 };
+    let end = End { sequence: from.sequence, chain: from.chain, generation, ..End::default() };
     let mut scan = Scan { from, candidates, suspects, last_sound: None, end, visit };
     scan.walk()?;
     Ok(scan.end)
@@ -203,26 +216,24 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             let first = || self.candidates.first().map(|file| &file.window).or(self.suspects.first());
             let lost_in =
                 lost_in.or_else(|| first().filter(|_| next <= self.from.durable).map(|of| of.path.clone()));
+            self.end.unused = self.paths_beside(0..0);
             return lost_in.map_or(Ok(()), |path| Err(lost(&path, 0, next)));
         };
+        let first = index;
         let (mut position, mut expected) = (0, self.candidates[index].first_sequence);
         // A frame that went astray may stand in what it destroyed: from the first damage in a file on, and before that in what
         // fills up the last sound frame.
         let mut damaged = None;
         loop {
             (position, expected) = self.sound_frames(index, position, expected)?;
-            if expected > self.from.upto {
-                self.end.torn = true;
-                return Ok(());
-            }
             let continues = |file: &Candidate| file.first_sequence == expected;
             if self.candidates.get(index + 1).is_some_and(continues) {
                 (index, position) = (index + 1, 0);
                 continue;
             }
             let here = |place: &(usize, u64)| place.0 == index;
-            let first = damaged.filter(here).or(self.last_sound.filter(here));
-            let begin = first.map_or(position, |(_, first)| first);
+            let doubtful = damaged.filter(here).or(self.last_sound.filter(here));
+            let begin = doubtful.map_or(position, |(_, first)| first);
             let behind = self.first_with_later_frame(Some(index), begin, expected.max(self.from.sequence))?;
             let is_torn = behind.is_none() && expected > self.from.durable;
             if is_torn || planted(Bug::RottenTakenForTorn) {
@@ -231,6 +242,9 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
                 let header = FrameHeader::read(&block).ok();
                 let torn = header.filter(|header| file.is_next(&self.from, header, position, expected));
                 self.end.durable = torn.map_or(0, |header| header.durable_upto.get());
+                let place = Place { path: file.window.path.clone(), generation: file.generation, position };
+                self.end.behind = (position < file.window.file_bytes).then_some(place);
+                self.end.unused = self.paths_beside(first..index + 1);
                 return Ok(());
             }
             self.end.torn = false;
@@ -240,6 +254,14 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
             damaged = damaged.filter(here).or(Some((index, begin)));
             (position, expected) = (position + length, expected + 1);
         }
+    }
+
+    /// The files but for those candidates.
+    fn paths_beside(&self, candidates: Range<usize>) -> Vec<PathBuf> {
+        let before = self.candidates.iter().take(candidates.start);
+        let after = self.candidates.iter().skip(candidates.end);
+        let beside = before.chain(after).map(|file| &file.window).chain(&self.suspects);
+        beside.map(|window| window.path.clone()).collect()
     }
 
     /// Visits the frames of one file from `position` on, where `expected` should be, until one is not the next;
@@ -252,7 +274,7 @@ impl<V: FnMut(Replay<'_>) -> Result<(), OpenError>> Scan<V> {
     ) -> Result<(u64, u64), OpenError> {
         let Scan { from, candidates, last_sound, end, visit, .. } = self;
         let file = &mut candidates[index];
-        while position < file.window.file_bytes && expected <= from.upto {
+        while position < file.window.file_bytes {
             let found = file.window.frame(position)?;
             let next = match &found {
                 Ok((header, _)) => file.is_next(from, header, position, expected),

@@ -35,14 +35,7 @@ impl Recovery<'_> {
         }
         let mut shards = Vec::new();
         for (shard, logs) in (0..self.config.shards).zip(by_shard) {
-            let end = ends.get(usize::from(shard)).copied().unwrap_or(End {
-                sequence: 0,
-                chain: 0,
-                generation: 0,
-                bytes: 0,
-                torn: false,
-                durable: 0,
-            });
+            let end = ends.get(usize::from(shard)).cloned().unwrap_or_default();
             let mut states: Vec<_> = logs.values().map(Partition::state).collect();
             states.sort_by_key(|state| state.id);
             let files =

@@ -14,6 +14,7 @@
 //! incarnation starts with empty journals, the number of shards may differ from the last run's.
 
 mod begin;
+mod end;
 mod holes;
 mod identity;
 mod placed;
@@ -148,8 +149,6 @@ struct Recovery<'a> {
     deleted: HashMap<LogId, u64>,
     /// Where each log ended that a checkpoint knows: what is below, the journals need not tell.
     contained: HashMap<LogId, Offset>,
-    /// The last frame of the journal that is being replayed.
-    last_frame: u64,
     /// Segment files that hold runs which the journals mean.
     adopted: BTreeSet<PathBuf>,
     /// Files needed until the next incarnation counts: journal files of another size, and trimmed segments whose runs the
@@ -241,7 +240,6 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
         upcoming: HashMap::new(),
         deleted: HashMap::new(),
         contained: HashMap::new(),
-        last_frame: 0,
         adopted: BTreeSet::new(),
         outdated: Vec::new(),
         losses: Vec::new(),

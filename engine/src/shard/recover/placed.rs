@@ -1,12 +1,12 @@
 //! Runs that a frame says are in segments: found again, and taken for what they are.
 //!
 //! In: placed entries of the journals behind the checkpoints. Out: segments that end with those runs. Never: writes over a
-//! run that an entry further on means, or takes the last frame for durable while a run beside it is not whole.
+//! run that an entry further on means.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::PathBuf;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U32;
 
@@ -14,12 +14,10 @@ use super::Recovery;
 use super::holes::Loss;
 use crate::error::{Damage, OpenError};
 use crate::format::batch;
-use crate::format::checkpoint::Checkpoint;
-use crate::format::frame::{Entry, FrameHeader, Kind, PlacedRun};
+use crate::format::frame::{Entry, Kind, PlacedRun};
 use crate::format::run::{RUN_HEADER_BYTES, RunHeader, RunPlace, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::io::{Open, buffer, disk};
-use crate::journal::recover::{From, Replay, scan};
-use crate::planted::{Bug, planted};
+use crate::journal::recover::Replay;
 use crate::segment::{self, SegmentName};
 use crate::types::{LogId, Offset};
 
@@ -41,6 +39,9 @@ pub(super) struct Upcoming {
     segment: SegmentName,
 }
 
+/// A run that was written beside a frame: its file, its place in that, its bytes.
+pub(super) type RunBeside = (PathBuf, u64, BytesMut);
+
 fn name_of(run: &PlacedRun) -> SegmentName {
     SegmentName { base: run.segment_base.get(), generation: run.segment_generation.get() }
 }
@@ -56,67 +57,57 @@ fn place_of(entry: &Entry, run: &PlacedRun) -> RunPlace {
     }
 }
 
+/// So many bytes, zeros behind those there are.
+fn whole(bytes: &[u8], length: usize) -> BytesMut {
+    let mut whole = buffer::aligned(length);
+    whole.extend_from_slice(bytes);
+    whole.resize(length, 0);
+    whole
+}
+
 fn end_of(entry: &Entry) -> Offset {
     entry.offset.saturating_add(u64::from(entry.offsets_count))
 }
 
 impl Recovery<'_> {
-    /// Notes every placed entry behind the checkpoint. Returns the last frame that counts, if a later one is sound in
-    /// itself, but not what should be beside it: nobody was told of it.
-    pub(super) fn look_ahead(
-        &mut self,
-        checkpoint: &Checkpoint,
-        from: From,
-        directory: &Path,
-    ) -> Result<Option<u64>, OpenError> {
-        let mut last: Option<(FrameHeader, Vec<(Entry, PlacedRun)>)> = None;
-        let (upcoming, deleted) = (&mut self.upcoming, &mut self.deleted);
-        let end = scan(&self.config.disk, directory, from, checkpoint.journal, |frame| {
-            let sequence = frame.header.sequence.get();
-            let mut placed: Vec<(Entry, PlacedRun)> = Vec::new();
-            for (entry, run) in in_order(&frame) {
-                if let Some(run) = run {
-                    upcoming
-                        .entry(entry.log)
-                        .or_default()
-                        .push_back(Upcoming { sequence, segment: name_of(&run) });
-                    placed.push((entry.clone(), run));
-                } else if entry.kind == Kind::Delete {
-                    deleted.insert(entry.log, sequence);
-                    placed.retain(|(placed, _)| placed.log != entry.log);
+    /// Notes what a frame behind the checkpoint means of segments, and which logs it deletes. Returns the runs that were written
+    /// beside it, of logs that are left.
+    pub(super) fn note(&mut self, frame: &Replay<'_>) -> Vec<(Entry, PlacedRun)> {
+        let sequence = frame.header.sequence.get();
+        let mut beside: Vec<(Entry, PlacedRun)> = Vec::new();
+        for (entry, run) in in_order(frame) {
+            if let Some(run) = run {
+                let upcoming = self.upcoming.entry(entry.log).or_default();
+                upcoming.push_back(Upcoming { sequence, segment: name_of(&run) });
+                if run.was_durable.get() == 0 {
+                    beside.push((entry.clone(), run));
                 }
-            }
-            last = Some((*frame.header, placed));
-            Ok(())
-        })?;
-        self.last_frame = end.sequence;
-        let Some((header, placed)) = last.filter(|(header, _)| header.sequence.get() == end.sequence) else {
-            return Ok(None);
-        };
-        if end.sequence <= checkpoint.durable.max(end.durable) || planted(Bug::PlacedTrusted) {
-            return Ok(None);
-        }
-        for (entry, run) in placed.iter().filter(|(_, run)| run.was_durable.get() == 0) {
-            let path = segment::path(&self.config.directory, entry.log, name_of(run));
-            if self.config.disk.exists(&path) {
-                // A write that was cut off by the end of the process may be seen without being durable.
-                disk::sync(&path, &self.config.disk.open(&path, Open::Read)?)?;
-            }
-            // Behind its batches it may be torn as well, and then what lies there is of the file's last use.
-            let whole = |(run, body): (Bytes, Bytes)| {
-                run.get(RUN_HEADER_BYTES + body.len()..)
-                    .is_some_and(|padding| padding.iter().all(|byte| *byte == 0))
-            };
-            if !self.read_run(entry, run)?.is_ok_and(whole) {
-                let upto = header.sequence.get() - 1;
-                self.deleted.retain(|_, deleted_in| *deleted_in <= upto);
-                for upcoming in self.upcoming.values_mut() {
-                    upcoming.retain(|next| next.sequence <= upto);
-                }
-                return Ok(Some(upto));
+            } else if entry.kind == Kind::Delete {
+                self.deleted.insert(entry.log, sequence);
+                beside.retain(|(placed, _)| placed.log != entry.log);
             }
         }
-        Ok(None)
+        beside
+    }
+
+    /// Forgets what was noted of the frame, the last one.
+    pub(super) fn forget(&mut self, sequence: u64) {
+        self.deleted.retain(|_, deleted_in| *deleted_in < sequence);
+        for upcoming in self.upcoming.values_mut() {
+            upcoming.retain(|next| next.sequence < sequence);
+        }
+    }
+
+    /// A run beside the last frame, as it should be on the device; `None`: it is not whole.
+    pub(super) fn run_beside(&self, entry: &Entry, run: &PlacedRun) -> Result<Option<RunBeside>, OpenError> {
+        let Ok((bytes, body)) = self.read_run(entry, run)? else { return Ok(None) };
+        // Behind its batches it may be torn as well, and then what lies there is of the file's last use.
+        let padding = bytes.get(RUN_HEADER_BYTES + body.len()..).unwrap_or_default();
+        if padding.iter().any(|byte| *byte != 0) {
+            return Ok(None);
+        }
+        let path = segment::path(&self.config.directory, entry.log, name_of(run));
+        Ok(Some((path, run.position.get(), whole(&bytes, place_of(entry, run).total_bytes()))))
     }
 
     /// The run that an entry means, and its batches; or what is wrong.
@@ -184,17 +175,6 @@ impl Recovery<'_> {
         }
         let is_known = known.is_some();
         let found = self.read_run(entry, &run)?;
-        if found.is_err() && run.was_durable.get() != 0 && sequence == self.last_frame {
-            // A start that did not see this frame, whose write was reported to have failed, has used the place for what
-            // the frames before it hold. They hold these batches too: unless some are trimmed, all of them, for the run to be written again.
-            let (_, offsets, _) = self.logs[&log].to_settle(usize::MAX, end);
-            if offsets.end != end
-                || offsets.start > entry.offset
-                || (is_known && offsets.start < entry.offset)
-            {
-                return Ok(());
-            }
-        }
         if !is_known {
             while self.settle_run(log, name.base)? {}
             self.seal_active(log)?;
@@ -214,9 +194,7 @@ impl Recovery<'_> {
             Ok((bytes, body)) => {
                 if bytes.len() < place.total_bytes() {
                     // A start that was cut off wrote it again, and what fills up its last block did not survive.
-                    let mut whole = buffer::aligned(place.total_bytes());
-                    whole.extend_from_slice(&bytes);
-                    whole.resize(place.total_bytes(), 0);
+                    let whole = whole(&bytes, place.total_bytes());
                     disk::write(&path, &self.config.disk.open(&path, Open::Update)?, position, &whole)?;
                 }
                 for (header, _) in batch::split(body) {
@@ -243,7 +221,7 @@ impl Recovery<'_> {
     }
 
     /// Writes the header of the file that a placed entry means, which need not be there: what is damaged may have said that its log was
-    /// deleted, and a start that did not see the entry may have begun with a file of that name.
+    /// deleted.
     fn begin_anew(&mut self, log: LogId, name: SegmentName) -> Result<(), OpenError> {
         let disk = &self.config.disk;
         let path = segment::path(&self.config.directory, log, name);
