@@ -14,6 +14,8 @@ pub use load::LoadArgs;
 pub use probe::{Point, Probe};
 pub use targets::Targets;
 
+use crate::floor::disk::Keep;
+
 /// A year.
 const MINUTES_MAX: u64 = 365 * 24 * 60;
 
@@ -103,6 +105,7 @@ pub struct Floor {
     pub listen: Option<String>,
     /// With `listen`: without a disk.
     pub null: bool,
+    pub keep: Keep,
 }
 
 /// All subcommands.
@@ -245,6 +248,14 @@ pub fn command() -> Command {
                         .action(ArgAction::SetTrue)
                         .requires("listen")
                         .help("Serve without a disk: answer at once"),
+                )
+                .arg(
+                    Arg::new("keep")
+                        .long("keep")
+                        .value_name("HOW")
+                        .value_parser(["twice", "once"])
+                        .conflicts_with("null")
+                        .help("Keep what comes in, in new blocks: behind the journal, or at once [default: keep nothing]"),
                 ),
         )
 }
@@ -409,6 +420,11 @@ impl From<&ArgMatches> for Floor {
             json: path_of(found, "json"),
             listen: found.get_one::<String>("listen").cloned(),
             null: found.get_flag("null"),
+            keep: match found.get_one::<String>("keep").map(String::as_str) {
+                Some("twice") => Keep::Twice,
+                Some("once") => Keep::Once,
+                _ => Keep::Nothing,
+            },
         }
     }
 }
@@ -431,6 +447,21 @@ mod tests {
         assert_eq!((found.rounds, found.seconds), (3, 2));
         assert_eq!(found.target.as_deref(), Some("h:1"));
         assert_eq!(found.dir, PathBuf::from("."));
+    }
+
+    #[test]
+    fn the_least_broker_keeps_what_it_is_told_to() {
+        let of = |words: &[&str]| {
+            let found = command().try_get_matches_from(["ringmain-bench", "floor"].iter().chain(words))?;
+            Ok::<_, clap::Error>(found.subcommand().map(|(_, found)| Floor::from(found).keep))
+        };
+        let kept = |words: &[&str]| of(words).unwrap().unwrap();
+        assert_eq!(
+            [kept(&[]), kept(&["--keep", "twice"]), kept(&["--keep", "once"])],
+            [Keep::Nothing, Keep::Twice, Keep::Once]
+        );
+        assert!(of(&["--keep", "thrice"]).is_err());
+        assert!(of(&["--keep", "once", "--null", "--listen", "h:1"]).is_err(), "there is no disk");
     }
 
     #[test]

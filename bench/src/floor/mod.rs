@@ -3,6 +3,7 @@
 //! In: a directory. Out: what that program does, and what the same program does without a disk, which is what the
 //! client can ask for. Never: compares runs of different minutes: the two take turns.
 
+pub mod disk;
 mod request;
 pub mod running;
 mod server;
@@ -21,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::load::work::{Load, Place, Protocol};
 use crate::machine::Machine;
 use crate::output;
+use disk::Keep;
 use running::Running;
 
 /// One kind of work and what both servers made of it in each round.
@@ -98,7 +100,7 @@ pub fn run(args: &Floor, interrupt: &Interrupt) -> Result<(), Failure> {
         return serve(args, listen, cores, interrupt);
     }
     output::print(&machine.lines())?;
-    let floor = Running::start("127.0.0.1:0", Some(&args.dir), cores, interrupt)?;
+    let floor = Running::start("127.0.0.1:0", Some((&args.dir, args.keep)), cores, interrupt)?;
     let null = Running::start("127.0.0.1:0", None, cores, interrupt)?;
     if let Some(cores) = cores {
         cores.pin_asking();
@@ -112,16 +114,17 @@ pub fn run(args: &Floor, interrupt: &Interrupt) -> Result<(), Failure> {
             row.floor.measure(&row.load, floor.target(), interrupt)?;
         }
     }
-    output::print(&table(&rows))?;
-    let figures = rows
-        .iter()
-        .map(|row| json!({ "work": row.name, "floor": row.floor.json(), "null": row.null.json() }));
+    output::print(&table(&rows, args.keep))?;
+    let keep = format!("{:?}", args.keep);
+    let figures = rows.iter().map(
+        |row| json!({ "work": row.name, "keep": keep, "floor": row.floor.json(), "null": row.null.json() }),
+    );
     output::save(args.json.as_deref(), &machine, "floor", figures.collect())
 }
 
 fn serve(args: &Floor, listen: &str, cores: Option<Cores>, interrupt: &Interrupt) -> Result<(), Failure> {
-    let dir = (!args.null).then_some(args.dir.as_path());
-    let running = Running::start(listen, dir, cores, interrupt)?;
+    let disk = (!args.null).then_some((args.dir.as_path(), args.keep));
+    let running = Running::start(listen, disk, cores, interrupt)?;
     output::print(&format!("ready kafka={}\n", running.target()))?;
     while !running.has_ended() {
         if interrupt.check().is_err() {
@@ -132,9 +135,14 @@ fn serve(args: &Floor, listen: &str, cores: Option<Cores>, interrupt: &Interrupt
     Err(Failure::Broker("the least broker has ended".to_owned()))
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], keep: Keep) -> String {
+    let kept = match keep {
+        Keep::Nothing => "",
+        Keep::Twice => ", and once more behind, into new blocks",
+        Keep::Once => ", into new blocks",
+    };
     let mut out = format!(
-        "\nmedians; durable: one write of what came in, RWF_DSYNC; null: no write at all\n\n\
+        "\nmedians; durable: one write of what came in, RWF_DSYNC{kept}; null: no write at all\n\n\
          {:<48} {:>32} {:>32} {:>12}\n{:<48} {:>12} {:>9} {:>9} {:>12} {:>9} {:>9} {:>12}\n",
         "",
         "durable",

@@ -11,13 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::server::{Journal, Server};
+use super::disk::{Disk, Keep};
+use super::server::Server;
 use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::raw::file;
 
-const FILE_BYTES: u64 = 256 << 20;
 /// Between two tries to have a thread look up.
 const STEP: Duration = Duration::from_millis(1);
 
@@ -35,30 +34,30 @@ pub struct Running {
 }
 
 impl Running {
-    /// On the answering core, with a journal in `dir`, or without.
+    /// On the answering core, with files in a directory that keep so much, or without.
     pub fn start(
         listen: &str,
-        dir: Option<&Path>,
+        disk: Option<(&Path, Keep)>,
         cores: Option<Cores>,
         interrupt: &Interrupt,
     ) -> Result<Running, Failure> {
-        Running::start_on(listen, dir, &[cores.map(Place::Answering)], interrupt)
+        Running::start_on(listen, disk, &[cores.map(Place::Answering)], interrupt)
     }
 
-    /// One thread on each core, each with a journal of its own; who accepts a connection has it.
+    /// One thread on each core, each with files of its own; who accepts a connection has it.
     pub fn start_two(
         listen: &str,
-        dir: Option<&Path>,
+        disk: Option<(&Path, Keep)>,
         cores: Option<Cores>,
         interrupt: &Interrupt,
     ) -> Result<Running, Failure> {
         let places = [cores.map(Place::Answering), cores.map(Place::Asking)];
-        Running::start_on(listen, dir, &places, interrupt)
+        Running::start_on(listen, disk, &places, interrupt)
     }
 
     fn start_on(
         listen: &str,
-        dir: Option<&Path>,
+        disk: Option<(&Path, Keep)>,
         places: &[Option<Place>],
         interrupt: &Interrupt,
     ) -> Result<Running, Failure> {
@@ -67,14 +66,12 @@ impl Running {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = Running { target: address.to_string(), stop, threads: Vec::new() };
         for place in places {
-            let journal = match dir {
-                Some(dir) => {
-                    Some(Journal { file: file::written(dir, FILE_BYTES, interrupt)?, bytes: FILE_BYTES })
-                }
+            let disk = match disk {
+                Some((dir, keep)) => Some(Disk::create(dir, keep, interrupt)?),
                 None => None,
             };
             let listener = listener.try_clone().map_err(Failure::network("listen on", listen))?;
-            running.spawn(listener, journal, *place)?;
+            running.spawn(listener, disk, *place)?;
         }
         Ok(running)
     }
@@ -82,7 +79,7 @@ impl Running {
     fn spawn(
         &mut self,
         listener: TcpListener,
-        journal: Option<Journal>,
+        disk: Option<Disk>,
         place: Option<Place>,
     ) -> Result<(), Failure> {
         let number = Arc::new(AtomicI32::new(0));
@@ -90,7 +87,7 @@ impl Running {
         let run = move || {
             told.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
             place.into_iter().for_each(Place::pin);
-            let outcome = Server::new(listener, journal, seen).and_then(|mut server| server.run());
+            let outcome = Server::new(listener, disk, seen).and_then(|mut server| server.run());
             if let Err(error) = outcome {
                 eprintln!("ringmain-bench: the least broker has failed: {error}");
             }

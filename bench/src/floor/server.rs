@@ -1,19 +1,21 @@
 //! The least broker: one core, one ring; receives, checks, one direct durable write per turn, answers.
 //!
-//! In: connections of Kafka clients. Out: a file of batches one after the other, answers when they are on the
-//! device. Never: more than one write in flight; an index, a topic, an offset that means anything.
+//! In: connections of Kafka clients. Out: files of batches one after the other, answers when they are on the
+//! device. Never: more than one durable write in flight; an index, a topic, an offset that means anything.
 //!
 //! ```text
 //!   receive -> parse, check CRC -> copy behind the others in the gathering buffer
 //!                                      | no write in flight
 //!                                      v
 //!              answers <- complete <- one write of all that was gathered (RWF_DSYNC), the other buffer gathers
+//!                            | where all is kept twice, and no such write in flight
+//!                            v
+//!                         the same buffer once more, behind, into the segment; a third one gathers
 //! ```
 //!
-//! Without a file it answers at once, which shows what the client and the network can do.
+//! Without a disk it answers at once, which shows what the client and the network can do.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -27,10 +29,13 @@ use io_uring::{IoUring, opcode};
 use ringmain_engine::format::batch;
 use ringmain_engine::io::buffer;
 
+use super::disk::Disk;
 use super::request::{self, Answer, REQUEST_BYTES_MAX, Request};
+use crate::raw::ring::judge;
 
 /// One write holds at most this, and one more batch.
 const COMMIT_BYTES: usize = 1 << 20;
+pub const FRAME_BYTES_MAX: usize = COMMIT_BYTES + REQUEST_BYTES_MAX;
 /// Every connection's input; two of the largest requests.
 const INPUT_BYTES: usize = 2 * REQUEST_BYTES_MAX;
 const ENTRIES: u32 = 4096;
@@ -40,12 +45,8 @@ const ACCEPT: u64 = 1;
 const RECEIVE: u64 = 2;
 const SEND: u64 = 3;
 const WRITE: u64 = 4;
-
-/// The file that batches go to, written before, and used round and round.
-pub struct Journal {
-    pub file: File,
-    pub bytes: u64,
-}
+const SETTLE: u64 = 5;
+const SYNC: u64 = 6;
 
 struct Connection {
     stream: TcpStream,
@@ -74,9 +75,9 @@ pub struct Server {
     connections: HashMap<u32, Connection>,
     next_connection: u32,
     in_flight: usize,
-    journal: Option<Journal>,
-    position: u64,
+    disk: Option<Disk>,
     gathering: BytesMut,
+    /// With the kernel while `is_writing`; durable when that is over, and empty once it was settled.
     writing: BytesMut,
     promises: Promises,
     promises_written: Promises,
@@ -87,9 +88,9 @@ pub struct Server {
 
 impl Server {
     /// Sets up the ring for the calling thread. `stop` is looked at in each turn.
-    pub fn new(listener: TcpListener, journal: Option<Journal>, stop: Arc<AtomicBool>) -> io::Result<Server> {
+    pub fn new(listener: TcpListener, disk: Option<Disk>, stop: Arc<AtomicBool>) -> io::Result<Server> {
         let ring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(ENTRIES)?;
-        let empty = || buffer::aligned(COMMIT_BYTES + REQUEST_BYTES_MAX);
+        let empty = || buffer::aligned(FRAME_BYTES_MAX);
         Ok(Server {
             ring,
             port: listener.local_addr()?.port(),
@@ -97,8 +98,7 @@ impl Server {
             connections: HashMap::new(),
             next_connection: 0,
             in_flight: 0,
-            journal,
-            position: 0,
+            disk,
             gathering: empty(),
             writing: empty(),
             promises: Vec::new(),
@@ -120,7 +120,9 @@ impl Server {
                 self.in_flight -= 1;
                 self.complete(user_data, result)?;
             }
+            let behind = self.settle()?;
             self.commit()?;
+            behind.map_or(Ok(()), |entry| self.push(entry, SETTLE, 0))?;
         }
         Ok(())
     }
@@ -167,6 +169,7 @@ impl Server {
                 self.send(number)?;
             }
             WRITE => self.written(result)?,
+            kind @ (SETTLE | SYNC) => self.settled(kind, result)?,
             _ => {}
         }
         self.close_if_done(number);
@@ -223,7 +226,7 @@ impl Server {
                         break;
                     };
                     self.next_offset += count;
-                    if self.journal.is_some() {
+                    if self.disk.is_some() {
                         batches.iter().for_each(|batch| self.gathering.extend_from_slice(batch));
                         self.promises.push((number, answer, offset));
                     } else {
@@ -244,26 +247,39 @@ impl Server {
         self.receive(number)
     }
 
-    /// Writes what was gathered, unless a write is in flight.
+    /// Lets go of a frame that is durable. Where it is kept twice it goes on into the segment, with this write, once the
+    /// frame before is there.
+    fn settle(&mut self) -> io::Result<Option<Entry>> {
+        if self.is_writing || self.writing.is_empty() {
+            return Ok(None);
+        }
+        if let Some(Disk { settling: Some(settling), .. }) = &mut self.disk {
+            return settling.write(&mut self.writing);
+        }
+        self.writing.clear();
+        Ok(None)
+    }
+
+    fn settled(&mut self, kind: u64, result: i32) -> io::Result<()> {
+        let Some(Disk { settling: Some(settling), .. }) = &mut self.disk else { return Ok(()) };
+        if kind == SETTLE {
+            settling.written(result)?;
+        } else {
+            settling.synced(result)?;
+        }
+        settling.sync().map_or(Ok(()), |entry| self.push(entry, SYNC, 0))
+    }
+
+    /// Writes what was gathered, unless the frame before is in flight or waits to be settled.
     fn commit(&mut self) -> io::Result<()> {
-        if self.is_writing || self.gathering.is_empty() {
+        if !self.writing.is_empty() || self.gathering.is_empty() {
             return Ok(());
         }
-        let Some(journal) = &self.journal else { return Ok(()) };
+        let Some(disk) = &mut self.disk else { return Ok(()) };
         std::mem::swap(&mut self.gathering, &mut self.writing);
         std::mem::swap(&mut self.promises, &mut self.promises_written);
         buffer::pad(&mut self.writing);
-        if self.position + self.writing.len() as u64 > journal.bytes {
-            self.position = 0;
-        }
-        let entry = opcode::Write::new(
-            Fd(journal.file.as_raw_fd()),
-            self.writing.as_ptr(),
-            self.writing.len() as u32,
-        )
-        .offset(self.position)
-        .rw_flags(libc::RWF_DSYNC)
-        .build();
+        let entry = disk.write(&self.writing)?;
         self.is_writing = true;
         self.push(entry, WRITE, 0)?;
         // Room again: what the full buffer held back goes on.
@@ -277,14 +293,7 @@ impl Server {
     }
 
     fn written(&mut self, result: i32) -> io::Result<()> {
-        if result < 0 {
-            return Err(io::Error::from_raw_os_error(-result));
-        }
-        if result as usize != self.writing.len() {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
-        self.position += self.writing.len() as u64;
-        self.writing.clear();
+        judge(result, self.writing.len() as i32)?;
         self.is_writing = false;
         let mut promises = std::mem::take(&mut self.promises_written);
         let mut last = None;
@@ -349,8 +358,8 @@ impl Server {
     fn push(&mut self, entry: Entry, kind: u64, number: u32) -> io::Result<()> {
         let entry = entry.user_data(kind << 32 | u64::from(number));
         loop {
-            // SAFETY: what the entry points to belongs to a connection or to `writing`, which stay until its
-            // completion was taken; a drop of the whole waits for all of them.
+            // SAFETY: what the entry points to belongs to a connection, to `writing` or to what is being settled,
+            // which stay until its completion was taken; a drop of the whole waits for all of them.
             let pushed = unsafe { self.ring.submission().push(&entry) };
             if pushed.is_ok() {
                 self.in_flight += 1;
@@ -376,6 +385,7 @@ impl Drop for Server {
                 // The kernel keeps the memory: better lost than written to after it is free.
                 self.connections.drain().for_each(std::mem::forget);
                 std::mem::forget(std::mem::take(&mut self.writing));
+                std::mem::forget(self.disk.take());
                 break;
             }
         }

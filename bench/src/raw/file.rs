@@ -68,10 +68,15 @@ pub fn written(dir: &Path, bytes: u64, interrupt: &Interrupt) -> Result<File, Fa
 /// The same, with `bytes` of blocks that are reserved and were never written.
 pub fn reserved(dir: &Path, bytes: u64) -> Result<File, Failure> {
     let file = nameless(dir)?;
-    let reserved = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
-    reserved.map_err(io::Error::from).map_err(Failure::disk("reserve space in", dir))?;
+    reserve(&file, bytes).map_err(Failure::disk("reserve space in", dir))?;
     file.sync_all().map_err(Failure::disk("sync a file in", dir))?;
     Ok(file)
+}
+
+/// Cuts a file to nothing and reserves `bytes` of blocks for it.
+pub fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(0)?;
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
 }
 
 /// A file that is there already, and its length, which is a multiple of 1 MiB.

@@ -153,7 +153,7 @@ impl Appender {
 }
 
 /// Whether an operation did all that was asked of it.
-pub(super) fn judge(result: i32, wanted: i32) -> io::Result<()> {
+pub fn judge(result: i32, wanted: i32) -> io::Result<()> {
     match result {
         found if found == wanted => Ok(()),
         found if found < 0 => Err(io::Error::from_raw_os_error(-found)),

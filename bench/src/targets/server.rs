@@ -11,6 +11,7 @@ use super::setting::Setting;
 use crate::broker::Broker;
 use crate::compare::peer::Peer;
 use crate::failure::Failure;
+use crate::floor::disk::Keep;
 use crate::floor::running::Running;
 use crate::load::work::{Load, Protocol};
 
@@ -37,12 +38,17 @@ impl Server {
         Ok(Server(Kind::Own { broker: setting.on_any(start)?, cores }))
     }
 
-    /// The least broker, in the same places.
+    /// The least broker, in the same places. It keeps nothing.
     pub fn floor(setting: &Setting<'_>, cores: u64) -> Result<Server, Failure> {
-        let (listen, dir) = ("127.0.0.1:0", Some(setting.dir));
+        Server::keeping_floor(setting, cores, Keep::Nothing)
+    }
+
+    /// The same, and it keeps so much.
+    pub fn keeping_floor(setting: &Setting<'_>, cores: u64, keep: Keep) -> Result<Server, Failure> {
+        let (listen, disk) = ("127.0.0.1:0", Some((setting.dir, keep)));
         let running = match cores {
-            1 => Running::start(listen, dir, setting.cores, setting.interrupt)?,
-            _ => Running::start_two(listen, dir, setting.cores, setting.interrupt)?,
+            1 => Running::start(listen, disk, setting.cores, setting.interrupt)?,
+            _ => Running::start_two(listen, disk, setting.cores, setting.interrupt)?,
         };
         Ok(Server(Kind::Floor(running)))
     }

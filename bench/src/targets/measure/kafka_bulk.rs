@@ -1,4 +1,5 @@
-//! Bulk over the Kafka protocol: producers beside the least broker, consumers beside plain sending and plain reading.
+//! Bulk over the Kafka protocol: producers beside the least broker, and over the one that keeps as much; consumers beside
+//! plain sending and plain reading.
 //!
 //! In: a setting. Out: lines for one core and for two, growing and with a retention; reads from memory and from the
 //! device. Never: a "cold" read that came from memory, or the other way round.
@@ -7,7 +8,7 @@ use std::fs::File;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::loopback;
+use super::{keeping, loopback};
 use crate::failure::Failure;
 use crate::load::work::Load;
 use crate::raw::device::{Device, Setup, Stream};
@@ -80,6 +81,10 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
     for cores in [1, 2] {
         let floor = Rc::new(Server::floor(setting, cores)?);
         producers.push(Contender::new(&format!("floor {cores}"), &floor, bulk(setting.seconds), &[])?);
+        for (keep, way) in keeping::WAYS {
+            let floor = Rc::new(Server::keeping_floor(setting, cores, keep)?);
+            producers.push(Contender::new(&format!("{way} {cores}"), &floor, bulk(setting.seconds), &[])?);
+        }
         let own = Rc::new(Server::own(setting, cores)?);
         producers.push(Contender::new(&format!("growing {cores}"), &own, bulk(setting.seconds), &[])?);
         let kept = RETENTION_BYTES.to_string();
@@ -148,7 +153,13 @@ fn findings(seen: &Seen) -> Findings {
             let floor =
                 Named::new(&format!("floor, {cores} core(s)"), seen.of(&format!("floor {cores} rate")));
             let figure = seen.of(&format!("{kind} {cores} rate"));
-            findings.line(Line::new(&name, Unit::RecordsPerSecond, figure, PRODUCE, floor));
+            let line = Line::new(&name, Unit::RecordsPerSecond, figure, PRODUCE, floor);
+            // What is trimmed leaves its blocks to what comes: only a log that grows needs new ones.
+            let least = keeping::best(|way| seen.of(&format!("{way} {cores} rate")));
+            findings.line(match least {
+                Some(least) if kind == "growing" => line.over(least),
+                _ => line,
+            });
         }
     }
     let rate = |name: &str| seen.of(&format!("{name} bytes"));
@@ -166,6 +177,7 @@ fn findings(seen: &Seen) -> Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::targets::line::Verdict;
 
     #[test]
     fn each_line_has_its_own_reference() {
@@ -176,6 +188,10 @@ mod tests {
             ("growing 1 rate", 90.0),
             ("growing 2 rate", 100.0),
             ("retained 1 rate", 50.0),
+            ("twice 1 rate", 85.0),
+            ("once 1 rate", 75.0),
+            ("twice 2 rate", 120.0),
+            ("once 2 rate", 150.0),
             ("retained 2 rate", 180.0),
             ("loopback", 1000.0),
             ("memory bytes", 900.0),
@@ -189,6 +205,10 @@ mod tests {
         let ratios: Vec<f64> = found.lines.iter().filter_map(Line::ratio).collect();
         assert_eq!(ratios, [0.9, 0.5, 0.5, 0.9, 0.9, 0.5]);
         assert!(found.lines[5].beside.name.ends_with("depth 4"));
+        let floors: Vec<Option<f64>> =
+            found.lines.iter().map(|line| line.floor.as_ref().map(Named::middle)).collect();
+        assert_eq!(floors, [Some(85.0), None, Some(150.0), None, None, None]);
+        assert_eq!(found.lines[2].verdict(), Verdict::OutOfReach, "150 of 200 is what can be kept");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod idempotent;
 pub mod interference;
 pub mod kafka_bulk;
 pub mod kafka_single;
+mod keeping;
 pub mod librdkafka;
 mod loopback;
 pub mod many_partitions;
