@@ -192,8 +192,16 @@ pub struct History {
     changes: Vec<Change>,
     /// So many of them have been acknowledged, or stand before one that was.
     safe: usize,
-    /// As many of them as were safe when the last frame that made any safe was begun.
-    proven: usize,
+    /// As many of them as were safe when each of the last frames that made any safe was begun, the latest last.
+    before_frames: Vec<usize>,
+}
+
+impl History {
+    /// As many of the changes as must be there if the last `frames` are gone.
+    fn safe_without(&self, frames: usize) -> usize {
+        let frames = &self.before_frames[self.before_frames.len().saturating_sub(frames)..];
+        frames.first().copied().unwrap_or(self.safe)
+    }
 }
 
 /// Every log.
@@ -266,7 +274,7 @@ impl Model {
     pub fn frame_ends(&mut self, shard: usize, safe_before: usize) {
         let history = &mut self.histories[shard];
         if history.safe > safe_before {
-            history.proven = safe_before;
+            history.before_frames.push(safe_before);
         }
     }
 
@@ -283,16 +291,16 @@ impl Model {
     pub fn all_safe(&mut self) {
         for history in &mut self.histories {
             history.safe = history.changes.len();
-            history.proven = history.safe;
+            history.before_frames.clear();
         }
     }
 
-    /// Compares with what recovery found, and goes on from there with `shards` shards. With `rotten` the last frame of
-    /// each shard may be cut: rot in it and a torn write look the same.
+    /// Compares with what recovery found, and goes on from there with `shards` shards. The last `rotten` frames of each shard
+    /// may be cut: rot in all that are last and torn writes look the same.
     pub fn recovered(
         &mut self,
         shards: usize,
-        rotten: bool,
+        rotten: usize,
         found: &BTreeMap<LogId, Found>,
     ) -> Result<(), String> {
         let histories = std::mem::take(&mut self.histories);
@@ -345,10 +353,10 @@ impl Model {
         logs: &mut BTreeMap<LogId, Log>,
         shard: usize,
         history: &History,
-        rotten: bool,
+        rotten: usize,
         found: &BTreeMap<LogId, Found>,
     ) -> Result<(), String> {
-        let least = if rotten { history.proven } else { history.safe };
+        let least = history.safe_without(rotten);
         let mut touched: Vec<LogId> = history.changes.iter().map(Change::log).collect();
         touched.sort_unstable();
         touched.dedup();

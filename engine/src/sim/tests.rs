@@ -54,9 +54,9 @@ fn holding(value: Option<&str>) -> Found {
 
 /// Has a model judge a start that finds `log` and `other`. One batch was safe before the last frame, which cut it off, put
 /// one in its place and one in the other log. Returns what the logs are taken to hold.
-fn recovered(rotten: bool, log: Option<&str>, other: Option<&str>) -> Result<Vec<Bytes>, String> {
+fn recovered(rotten: usize, log: Option<&str>, other: Option<&str>) -> Result<Vec<Bytes>, String> {
     let mut model = Model::default();
-    model.recovered(1, false, &BTreeMap::new())?;
+    model.recovered(1, 0, &BTreeMap::new())?;
     for change in [Change::Create(LOG), Change::Create(OTHER), append(LOG, "first")] {
         model.change(0, change);
     }
@@ -75,10 +75,10 @@ fn recovered(rotten: bool, log: Option<&str>, other: Option<&str>) -> Result<Vec
 
 #[test]
 fn what_is_served_tells_beginnings_with_the_same_watermarks_apart() {
-    assert_eq!(recovered(true, Some("first"), None), Ok(vec![batch("first")]));
-    assert_eq!(recovered(true, None, None), Ok(vec![]));
-    assert_eq!(recovered(true, Some("second"), None), Ok(vec![batch("second")]));
-    assert_eq!(recovered(true, Some("second"), Some("beside")), Ok(vec![batch("second"), batch("beside")]));
+    assert_eq!(recovered(1, Some("first"), None), Ok(vec![batch("first")]));
+    assert_eq!(recovered(1, None, None), Ok(vec![]));
+    assert_eq!(recovered(1, Some("second"), None), Ok(vec![batch("second")]));
+    assert_eq!(recovered(1, Some("second"), Some("beside")), Ok(vec![batch("second"), batch("beside")]));
 }
 
 #[test]
@@ -89,14 +89,14 @@ fn what_is_served_is_of_one_beginning() {
         (Some("second"), Some("first")),
         (Some("third"), None),
     ] {
-        assert!(recovered(true, log, other).is_err(), "{log:?} and {other:?}");
+        assert!(recovered(1, log, other).is_err(), "{log:?} and {other:?}");
     }
 }
 
 #[test]
 fn what_was_acknowledged_is_not_explained_away() {
-    assert!(recovered(false, Some("second"), Some("beside")).is_ok());
+    assert!(recovered(0, Some("second"), Some("beside")).is_ok());
     for (log, other) in [(Some("first"), None), (Some("second"), None), (None, None)] {
-        assert!(recovered(false, log, other).is_err(), "{log:?} and {other:?}");
+        assert!(recovered(0, log, other).is_err(), "{log:?} and {other:?}");
     }
 }

@@ -26,6 +26,9 @@ const TURNS_MAX: usize = 20_000;
 /// Worlds in which room runs short now and then, whatever else happens in them.
 const SHORT_OF_ROOM_PERCENT: u64 = 15;
 
+/// Frames that one write which lands in the wrong place can destroy.
+const ASTRAY_FRAMES_MAX: usize = 4;
+
 /// Of the worlds in which much of a log goes straight into segments, those where one log has much nearly always.
 const BULK_PERCENT: u64 = 50;
 
@@ -281,7 +284,12 @@ impl World {
         self.committed.clear();
         self.reading.clear();
         let found = self.read_everything()?;
-        let recovered = self.model.recovered(self.shards.len(), self.astray.is_some(), &found);
+        let rotten = match (&self.astray, self.at_rest) {
+            (None, _) => 0,
+            (Some(_), true) => 1,
+            (Some(_), false) => ASTRAY_FRAMES_MAX,
+        };
+        let recovered = self.model.recovered(self.shards.len(), rotten, &found);
         recovered.map_err(|what| self.blame(what))?;
         for (log, known) in self.model.logs.clone() {
             for again in known.producers.values().flat_map(|producer| producer.known()) {
