@@ -16,6 +16,9 @@ pub use targets::Targets;
 
 use crate::floor::disk::Keep;
 
+/// A journal file is no larger than 1 GiB.
+const MEMORY_MIB: std::ops::RangeInclusive<u64> = 32..=1024;
+
 /// A year.
 const MINUTES_MAX: u64 = 365 * 24 * 60;
 
@@ -79,6 +82,8 @@ pub struct Engine {
     pub quick: bool,
     /// Of `endurance`.
     pub minutes: Option<u64>,
+    /// Of `partitions`.
+    pub memory_mib: u64,
     pub dir: PathBuf,
     pub json: Option<PathBuf>,
     /// With the name `peers`.
@@ -217,6 +222,14 @@ pub fn command() -> Command {
                         .value_name("N")
                         .value_parser(value_parser!(u64).range(1..=MINUTES_MAX))
                         .help("Of `endurance` [default: 10, with --quick 1]"),
+                )
+                .arg(
+                    Arg::new("memory-mib")
+                        .long("memory-mib")
+                        .value_name("N")
+                        .value_parser(value_parser!(u64).range(MEMORY_MIB))
+                        .default_value("64")
+                        .help("Of `partitions`: for records, and as much for each file of the journal"),
                 )
                 .arg(dir())
                 .arg(json())
@@ -387,6 +400,7 @@ impl From<&ArgMatches> for Engine {
             name: found.get_one::<String>("name").cloned().unwrap_or_default(),
             quick: found.get_flag("quick"),
             minutes: found.get_one::<u64>("minutes").copied(),
+            memory_mib: found.get_one::<u64>("memory-mib").copied().unwrap_or_default(),
             dir: path_of(found, "dir").unwrap_or_default(),
             json: path_of(found, "json"),
             peers: found.into(),

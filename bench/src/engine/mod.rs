@@ -56,7 +56,9 @@ pub fn run(args: &Engine, interrupt: &Interrupt) -> Result<(), Failure> {
             return refused.map_or(Ok(()), Err);
         }
         "space" => space::measure(&args.dir, &space::Plan::of(args.quick), interrupt)?,
-        "partitions" => partitions::measure(&args.dir, &partitions::Plan::of(args.quick), interrupt)?,
+        "partitions" => {
+            partitions::measure(&args.dir, &partitions::Plan::of(args.quick, args.memory_mib), interrupt)?
+        }
         _ => {
             let (rounds_count, time) =
                 if args.quick { (3, Duration::from_millis(500)) } else { (7, Duration::from_secs(2)) };

@@ -42,8 +42,13 @@ pub(super) struct Plan {
 
 impl Plan {
     /// What is asked for on the command line.
-    pub(super) fn of(quick: bool) -> Plan {
-        let setup = Setup::default();
+    pub(super) fn of(quick: bool, memory_mib: u64) -> Plan {
+        let memory_bytes = memory_mib << 20;
+        let setup = Setup {
+            journal_file_bytes: memory_bytes,
+            memory_bytes: memory_bytes as usize,
+            ..Setup::default()
+        };
         match quick {
             true => {
                 Plan { logs: 10_000, active: 1_000, few: 10, rounds: 1, time: Duration::from_secs(3), setup }
