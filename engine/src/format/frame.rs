@@ -257,6 +257,8 @@ impl std::fmt::Display for FrameError {
     }
 }
 
+impl std::error::Error for FrameError {}
+
 impl FrameHeader {
     /// Computes the header's own checksum.
     pub fn seal(&mut self) {

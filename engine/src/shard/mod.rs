@@ -479,7 +479,11 @@ impl Shard {
                 self.checkpointer.remove_after(sequence, path);
                 continue;
             };
-            let file_bytes = if replaced { 0 } else { segment.position };
+            // A run of its last use that stands where the device loses one of the next must not pass for that: what it has is
+            // below all that will be in it. Of what was truncated that is not so.
+            let start = partition.durable_start();
+            let is_below = segment.runs.last().is_none_or(|run| run.end_offset.get() <= start);
+            let file_bytes = if replaced || !is_below { 0 } else { segment.position };
             let file = Provided { name: segment.name, file_bytes, is_new: false };
             // What a checkpoint is about to sync by its name must not lose it: a crash would bring it back, half written.
             let is_needed = partition.is_needed(segment) || self.checkpointer.is_syncing();

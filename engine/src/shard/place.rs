@@ -371,10 +371,11 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::os::unix::fs::MetadataExt;
     use std::rc::Rc;
 
     use crate::io::Op;
-    use crate::limits::Sizes;
+    use crate::limits::{LOOK_FOR_ROOM_US, PLACED_SEGMENTS_MAX, Sizes};
     use crate::partition::Keep;
     use crate::segment;
     use crate::shard::rig::{Rig, Scratch, config};
@@ -472,6 +473,58 @@ mod tests {
             let expected: Vec<(u64, u8)> = (0..100).map(|request| (request, request as u8)).collect();
             assert_eq!(rig.read_all(LOG, 0), expected);
         }
+    }
+
+    #[test]
+    fn what_is_reserved_and_not_written_goes_back_when_room_is_short() {
+        let scratch = Scratch::new("given-back");
+        let mut config = config(&scratch.0, 1);
+        config.sizes = Sizes { segment_bytes: 16 << 20, ..Sizes::default() };
+        let mut rig = Rig::open_with(&config);
+        let allocated = || {
+            let files = std::fs::read_dir(segment::directory(&scratch.0, LOG)).unwrap();
+            files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum::<u64>()
+        };
+        rig.shards[0].create(LOG);
+        let mut requests = 0..;
+        while rig.shards[0].counts().placed_bytes == 0 {
+            let request = requests.next().unwrap();
+            assert!(request < 100, "nothing is placed");
+            rig.append(LOG, &vec![request as u8; 300_000], request);
+            rig.settle();
+        }
+        let held = rig.shards[0].counts().appended_bytes;
+        assert!(allocated() >= held + (8 << 20), "nothing is reserved");
+        rig.shards[0].place.sizes.free_bytes_min = u64::MAX;
+        rig.now.monotonic_us += LOOK_FOR_ROOM_US;
+        rig.settle(); // looks for room
+        assert!(rig.shards[0].shortage().is_some());
+        rig.settle(); // and then cuts
+        assert!(allocated() < held + (1 << 20), "{} bytes are still taken, for {held}", allocated());
+        let count = requests.next().unwrap();
+        let expected: Vec<(u64, u8)> = (0..count).map(|request| (request, request as u8)).collect();
+        assert_eq!(rig.read_all(LOG, 0), expected);
+    }
+
+    #[test]
+    fn a_checkpoint_is_made_for_what_was_placed_though_the_journal_has_room() {
+        let scratch = Scratch::new("placed-checkpoint");
+        let mut config = config(&scratch.0, 1);
+        config.sizes = Sizes { segment_bytes: 4 << 20, ..Sizes::default() };
+        config.journal_file_bytes = 64 << 20;
+        let mut rig = Rig::open_with(&config);
+        rig.shards[0].create(LOG);
+        for request in 0..100 {
+            rig.append(LOG, &vec![request as u8; 300_000], request);
+            rig.settle();
+        }
+        let counts = rig.shards[0].counts();
+        assert!(
+            counts.journal.bytes < config.journal_file_bytes,
+            "a full file would need a checkpoint anyway"
+        );
+        let due = counts.placed_bytes / (PLACED_SEGMENTS_MAX * config.sizes.segment_bytes);
+        assert!(due > 0 && counts.checkpoints == due, "{due} are due: {counts:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! there and is not, or is not sound, is named and nothing is changed.
 //!
 //! ```text
-//!   superblock ─> checkpoints of its incarnation ─> segments they describe ─> journals behind them
+//!   superblock ─> checkpoints of its incarnation ─> segments they describe ─> journals behind them, their ends made certain
 //!        ─> everything replayed is settled into segments and synced
 //!        ─> checkpoints of the next incarnation ─> superblock: from here on the next incarnation counts
 //! ```
