@@ -4,7 +4,7 @@
 //! that is not durable when it is counted.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringmain_engine::format::batch::CheckedBatch;
 use ringmain_engine::limits::BLOCK_BYTES;
@@ -91,13 +91,46 @@ impl Log {
         Ok(side)
     }
 
+    /// The same commits one after the other, but the next batch is gathered while one is on its way, as in a log that
+    /// has always something to do; durable bytes per second.
+    pub fn busy(
+        &mut self,
+        commit_bytes: usize,
+        time: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<f64, Failure> {
+        let batch = batch_filling(commit_bytes);
+        let (begin, before) = (Instant::now(), self.driver.appended());
+        let mut given = before;
+        while begin.elapsed() < time {
+            interrupt.check()?;
+            self.driver.append(LOG, &batch)?;
+            given += 1;
+            while self.driver.appended() + 1 < given {
+                self.driver.turn()?;
+            }
+            self.driver.begin()?; // before the next batch comes: each has a commit of its own
+            self.trim(batch.bytes().len());
+        }
+        let bytes = (self.driver.appended() - before) * commit_bytes as u64;
+        let rate = bytes as f64 / begin.elapsed().as_secs_f64();
+        self.driver.settle(interrupt)?;
+        Ok(rate)
+    }
+
     fn append(&mut self, batch: &CheckedBatch) -> Result<(), Failure> {
         let wanted = self.driver.appended() + 1;
         self.driver.append(LOG, batch)?;
         while self.driver.appended() < wanted {
             self.driver.turn()?;
         }
-        self.untrimmed_bytes += batch.bytes().len() as u64;
+        self.trim(batch.bytes().len());
+        Ok(())
+    }
+
+    /// So many bytes more have been appended.
+    fn trim(&mut self, bytes: usize) {
+        self.untrimmed_bytes += bytes as u64;
         if let Some(keep_bytes) = self.keep_bytes
             && self.untrimmed_bytes >= keep_bytes / TRIM_PART
         {
@@ -105,7 +138,6 @@ impl Log {
             let keep = Keep { since_ms: None, bytes_max: Some(keep_bytes) };
             self.driver.shard().trim_to_fit(LOG, keep);
         }
-        Ok(())
     }
 
     /// The same as [`append`], in the state in which the last round left the log.
@@ -164,6 +196,20 @@ pub(super) fn spread(dir: &Path, logs: u64, time: Duration, interrupt: &Interrup
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_busy_log_has_one_batch_in_a_commit() {
+        let interrupt = Interrupt::listen().unwrap();
+        let mut log = Log::open(&std::env::temp_dir(), None).unwrap();
+        let rate = log.busy(64 << 10, Duration::from_millis(100), &interrupt).unwrap();
+        let counts = log.driver.shard().counts();
+        assert!(rate > 0.0 && counts.appended_batches > 2, "{rate}, {counts:?}");
+        // And what says that the log is there, and seals.
+        assert!(
+            (counts.appended_batches..=counts.appended_batches + 3).contains(&counts.journal.frames),
+            "{counts:?}"
+        );
+    }
 
     #[test]
     fn a_trimmed_log_keeps_its_newest_bytes_and_a_growing_one_all() {

@@ -172,6 +172,11 @@ impl Driver {
         self.turn_for(Some(time_max))
     }
 
+    /// Commits what was gathered, if nothing is in flight, and waits for nothing.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        self.ask()
+    }
+
     fn turn_for(&mut self, time_max: Option<Duration>) -> Result<(), Failure> {
         let begin = Instant::now();
         self.ask()?;

@@ -82,9 +82,9 @@ fn measure_here(setting: &Setting<'_>) -> Result<Findings, Failure> {
                     seen.push(&format!("raw {commit_bytes} {file}, {way}"), rate);
                 }
             }
-            let own_rate = growing.timed(commit_bytes, own, interrupt)?.bytes_per_second;
+            let own_rate = growing.busy(commit_bytes, own, interrupt)?;
             seen.push(&format!("growing {commit_bytes}"), own_rate);
-            let own_rate = trimmed.timed(commit_bytes, own, interrupt)?.bytes_per_second;
+            let own_rate = trimmed.busy(commit_bytes, own, interrupt)?;
             seen.push(&format!("trimmed {commit_bytes}"), own_rate);
             for Kept { kind, ways, .. } in LOGS {
                 for (way, words) in ways {
