@@ -278,6 +278,11 @@ impl Model {
         }
     }
 
+    /// A frame behind all others of `shard` says that they are durable.
+    pub fn sealed(&mut self, shard: usize) {
+        self.histories[shard].before_frames.clear();
+    }
+
     /// Changes of `shard` since the start.
     pub fn changes(&self, shard: usize) -> usize {
         self.histories[shard].changes.len()
@@ -295,18 +300,18 @@ impl Model {
         }
     }
 
-    /// Compares with what recovery found, and goes on from there with `shards` shards. The last `rotten` frames of each shard
-    /// may be cut: rot in all that are last and torn writes look the same.
+    /// Compares with what recovery found, and goes on from there with `shards` shards. So many of the last frames of a shard as
+    /// `rotten` says may be cut: rot in all that are last and torn writes look the same.
     pub fn recovered(
         &mut self,
         shards: usize,
-        rotten: usize,
+        rotten: &[usize],
         found: &BTreeMap<LogId, Found>,
     ) -> Result<(), String> {
         let histories = std::mem::take(&mut self.histories);
         let mut logs = std::mem::take(&mut self.base);
         for (shard, history) in histories.iter().enumerate() {
-            self.recovered_shard(&mut logs, shard, history, rotten, found)?;
+            self.recovered_shard(&mut logs, shard, history, rotten[shard], found)?;
         }
         for log in logs.keys().chain(found.keys()) {
             check_marks(&logs, found, *log)?;

@@ -56,7 +56,7 @@ fn holding(value: Option<&str>) -> Found {
 /// one in its place and one in the other log. Returns what the logs are taken to hold.
 fn recovered(rotten: usize, log: Option<&str>, other: Option<&str>) -> Result<Vec<Bytes>, String> {
     let mut model = Model::default();
-    model.recovered(1, 0, &BTreeMap::new())?;
+    model.recovered(1, &[], &BTreeMap::new())?;
     for change in [Change::Create(LOG), Change::Create(OTHER), append(LOG, "first")] {
         model.change(0, change);
     }
@@ -68,7 +68,7 @@ fn recovered(rotten: usize, log: Option<&str>, other: Option<&str>) -> Result<Ve
     model.acknowledged(0, 6);
     model.frame_ends(0, 3);
     let found = BTreeMap::from([(LOG, holding(log)), (OTHER, holding(other))]);
-    model.recovered(1, rotten, &found)?;
+    model.recovered(1, &[rotten], &found)?;
     let batches = model.logs.values().flat_map(|log| log.batches.values());
     Ok(batches.map(|appended| appended.bytes.clone()).collect())
 }

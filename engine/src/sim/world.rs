@@ -102,6 +102,8 @@ pub struct World {
     pub(super) astray: Option<String>,
     /// It was one place of a file at rest: then only what lay there may be gone.
     at_rest: bool,
+    /// And a start went well since.
+    survived: bool,
     pub(super) faults: u64,
     /// Decides when room runs short, in the worlds where it does.
     pub(super) shortages: Option<Prng>,
@@ -190,6 +192,7 @@ impl World {
             trims: 0,
             astray: None,
             at_rest: false,
+            survived: false,
             faults: 0,
             shortages,
             compactions,
@@ -284,13 +287,11 @@ impl World {
         self.committed.clear();
         self.reading.clear();
         let found = self.read_everything()?;
-        let rotten = match (&self.astray, self.at_rest) {
-            (None, _) => 0,
-            (Some(_), true) => 1,
-            (Some(_), false) => ASTRAY_FRAMES_MAX,
-        };
-        let recovered = self.model.recovered(self.shards.len(), rotten, &found);
+        let before = 0..self.model.histories.len();
+        let at_risk: Vec<usize> = before.map(|shard| self.frames_at_risk(shard)).collect();
+        let recovered = self.model.recovered(self.shards.len(), &at_risk, &found);
         recovered.map_err(|what| self.blame(what))?;
+        self.survived = self.astray.is_some();
         for (log, known) in self.model.logs.clone() {
             for again in known.producers.values().flat_map(|producer| producer.known()) {
                 if self.prng.percent(20) {
@@ -299,6 +300,19 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Frames at the end of a shard's journal that may be gone without a trace.
+    fn frames_at_risk(&self, shard: usize) -> usize {
+        match &self.astray {
+            // A start before this one has found what there was, and begun anew.
+            Some(_) if self.survived => 0,
+            Some(what) if what.contains(".seg") => 1, // of a run beside the last frame
+            Some(what) if !what.contains(&format!("journal/{shard}/")) => 0,
+            Some(_) if self.at_rest => 1,
+            Some(_) => ASTRAY_FRAMES_MAX,
+            None => 0,
+        }
     }
 
     fn blame(&self, what: String) -> String {
@@ -529,6 +543,11 @@ impl World {
         let choice = self.prng.below(10);
         if !off && choice < 2 {
             self.stop_cleanly()?;
+        }
+        for (index, shard) in self.shards.iter().enumerate() {
+            if shard.is_quiet() && !self.failed[index] && !off {
+                self.model.sealed(index);
+            }
         }
         self.shards.clear();
         let clock = std::mem::take(&mut self.clock);

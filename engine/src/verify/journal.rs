@@ -187,7 +187,19 @@ impl Walk<'_> {
             if let Some((sequence, chain)) = before {
                 let (path, position) = (&frames.windows[found.file].path, header.position());
                 let expected = sequence + 1;
-                if header.sequence.get() < expected {
+                // A start that was cut off sealed the journal elsewhere, and what it would have taken away came back.
+                let is_sealed = last.is_some_and(|last| {
+                    let (seal, other) = (&last.header, header);
+                    (seal.entries_count.get() == 0 || other.entries_count.get() == 0)
+                        && (seal.sequence, seal.previous) == (other.sequence, other.previous)
+                });
+                if is_sealed {
+                    let what = format!(
+                        "frame {} is there twice, as it was never acknowledged",
+                        header.sequence.get()
+                    );
+                    self.report.note(path, position, what);
+                } else if header.sequence.get() < expected {
                     let what = format!("frame {} is there twice", header.sequence.get());
                     self.report.damage(path, position, what);
                 } else if header.sequence.get() > expected {

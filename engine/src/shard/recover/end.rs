@@ -72,7 +72,7 @@ impl Recovery<'_> {
                 format!("frame {contained} had been made durable, says the checkpoint, but it is not sound");
             return Err(Damage { path: directory.to_path_buf(), position: 0, what }.into());
         }
-        self.seal(from, &end)?;
+        self.seal(from, &end, directory)?;
         Ok(end)
     }
 
@@ -88,9 +88,20 @@ impl Recovery<'_> {
         Ok(Some(runs))
     }
 
-    /// Writes a frame without entries behind the last one, where there is room, and takes away what could be the next one elsewhere.
-    fn seal(&self, from: From, end: &End) -> Result<(), IoFault> {
-        if let Some(Place { path, generation, position }) = &end.behind {
+    /// Writes a frame without entries behind the last one, as the first of another file if there is no room, and takes away what
+    /// could be the next one elsewhere. What was there may be all that tells that the last one had been durable: the
+    /// seal tells so from then on.
+    fn seal(&self, from: From, end: &End, directory: &Path) -> Result<(), IoFault> {
+        let mut unused = end.unused.iter();
+        let another =
+            |path: &PathBuf| Place { path: path.clone(), generation: end.generation + 1, position: 0 };
+        let place = match &end.behind {
+            Some(place) => Some(place.clone()),
+            None => unused.next().map(another),
+        };
+        if let Some(Place { path, generation, position }) = place {
+            // The file may have been made just before the end.
+            self.config.disk.sync_directory(directory)?;
             let next = Position {
                 shard: from.shard,
                 incarnation: from.incarnation,
@@ -99,12 +110,12 @@ impl Recovery<'_> {
             };
             let mut seal = buffer::aligned(BLOCK_BYTES);
             seal.resize(HEADER_BYTES, 0);
-            frame::finish(&mut seal, next.header(0, *position, *generation, end.sequence));
-            self.write_through(path, *position, &seal)?;
+            frame::finish(&mut seal, next.header(0, position, generation, end.sequence));
+            self.write_through(&path, position, &seal)?;
         }
         let mut zeros = buffer::aligned(BLOCK_BYTES);
         zeros.resize(BLOCK_BYTES, 0);
-        end.unused.iter().try_for_each(|path| self.write_through(path, 0, &zeros))
+        unused.try_for_each(|path| self.write_through(path, 0, &zeros))
     }
 
     fn write_through(&self, path: &Path, position: u64, bytes: &[u8]) -> Result<(), IoFault> {

@@ -1,7 +1,7 @@
 //! Opening a data directory: what the last run left, made whole again, and a fresh beginning behind it.
 //!
 //! In: a directory. Out: shards ready to run, and a [`Report`] a person can read. Never: guesses. What should be
-//! there and is not, or is not sound, is named and nothing is changed.
+//! there and is not, or is not sound, is named, and what counts stays as it was.
 //!
 //! ```text
 //!   superblock ─> checkpoints of its incarnation ─> segments they describe ─> journals behind them, their ends made certain
@@ -9,8 +9,8 @@
 //!        ─> checkpoints of the next incarnation ─> superblock: from here on the next incarnation counts
 //! ```
 //!
-//! A crash anywhere before the superblock is written leaves the old incarnation as it was: recovery only adds
-//! runs behind the places its checkpoints know, and the next attempt writes the same again. Because the new
+//! A crash anywhere before the superblock is written leaves the old incarnation as it was: recovery writes the last frames
+//! again as they are, seals the journals, and adds runs behind the places its checkpoints know; the next attempt does the same. Because the new
 //! incarnation starts with empty journals, the number of shards may differ from the last run's.
 
 mod begin;
@@ -20,6 +20,8 @@ mod identity;
 mod placed;
 mod replay;
 mod settle;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -225,6 +227,8 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     let old_shards = superblock.shards.get();
     let incarnation = superblock.incarnation.get();
     let next = incarnation + 1;
+    // Frames of this build may be written from here on.
+    superblock.incompatible = U32::new(FEATURES);
     if !created && !planted(Bug::SuperblockNotClaimed) {
         // A write of the last start that failed may yet arrive. It went where this one goes; after this one, nothing
         // can bring a later incarnation back whose files are written again below.
@@ -269,7 +273,6 @@ pub fn open(config: &OpenConfig) -> Result<Opened, OpenError> {
     recovery.report.logs_count = recovery.logs.len();
     let sets: Vec<FileSet> = checkpoints.iter().map(|checkpoint| checkpoint.journal).collect();
     superblock.incarnation = U32::new(next);
-    superblock.incompatible = U32::new(FEATURES);
     superblock.shards = U16::new(config.shards);
     if planted(Bug::SuperblockBeforeCheckpoints) {
         write_superblock(directory, &file, &mut superblock)?;

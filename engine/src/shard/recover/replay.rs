@@ -38,7 +38,9 @@ impl Recovery<'_> {
         self.report.frames_count += counted.sequence - sequence;
         self.report.journal_bytes += counted.bytes;
         self.report.torn_frames += u32::from(counted.torn);
-        scan(&self.config.disk, &directory, from, journal, |frame| self.replay(frame))
+        let end = scan(&self.config.disk, &directory, from, journal, |frame| self.replay(frame))?;
+        assert!(end.sequence >= counted.sequence, "what was made certain is there: {counted:?}, {end:?}");
+        Ok(end)
     }
 
     fn replay(&mut self, frame: Replay<'_>) -> Result<(), OpenError> {
