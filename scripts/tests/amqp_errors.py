@@ -55,6 +55,8 @@ def test_other_properties_are_406(amqp):
                      lambda ch: ch.queue_declare(name, durable=True, arguments={"x-max-length": 11}),
                      lambda ch: ch.exchange_declare(exchange, "fanout", durable=True),
                      lambda ch: ch.queue_declare(unique("bad"), arguments={"x-message-ttl": -1}),
+                     lambda ch: ch.queue_declare("", durable=True, arguments={"x-queue-type": "quorum"}),
+                     lambda ch: ch.queue_declare(unique("bad"), durable=True, auto_delete=True, arguments={"x-queue-type": "quorum"}),
                      lambda ch: ch.queue_delete(name, if_empty=True)):
             refused(connection, 406, call)
         channel.queue_declare(name, durable=True, arguments={"x-max-length": 10})  # the same is no error

@@ -211,6 +211,23 @@ def test_purge_and_delete_count(amqp):
         assert channel.queue_delete(name).method.message_count == 1
 
 
+def test_quorum_queues_tell_how_often_a_message_came_back(amqp):
+    with Amqp(amqp) as channel:
+        dead = queue(channel, "dead")
+        for limit, reason in ({"x_delivery_limit": 2}, "delivery_limit"), ({}, "rejected"):
+            name = queue(channel, x_queue_type="quorum", x_dead_letter_exchange="", x_dead_letter_routing_key=dead, **limit)
+            publish(channel, name, b"poison", headers={"k": "v"})
+            for count in (None, 1, 2):
+                method, properties, _ = until(lambda: get(channel, name, auto_ack=False), 10, "the message comes back")
+                assert properties.headers.get("x-delivery-count") == count and properties.headers["k"] == "v", properties
+                assert method.redelivered == (count is not None)
+                requeue = count != 2 or reason == "delivery_limit"
+                channel.basic_reject(method.delivery_tag, requeue=requeue)
+            letter = until(lambda: get(channel, dead), 10, "a dead letter")[1].headers
+            assert letter["x-first-death-reason"] == reason and letter["x-death"][0]["reason"] == reason, letter
+            assert get(channel, name) is None
+
+
 def test_consumers_hear_that_their_queue_is_gone(amqp):
     with Amqp(amqp) as channel:
         name, cancelled = queue(channel), []

@@ -53,6 +53,20 @@ def test_streams_start_anywhere(kafka, amqp):
         assert got == [(10, b"new")], got
 
 
+def test_declaring_a_topic_counts_it_and_a_stream_is_deleted_whatever_it_holds(kafka, amqp):
+    topic = create_topic(kafka)
+    produce(kafka, topic, [{"value": b"x"}] * 5)
+    with Amqp(amqp) as channel:
+        assert ready(channel, topic) == 5
+        channel.basic_qos(prefetch_count=5)
+        channel.basic_consume(topic, lambda *_: None)
+        assert channel.queue_declare(topic, passive=True).method.consumer_count == 1
+        name = queue(channel, "stream", x_queue_type="stream")
+        publish(channel, name, b"x")
+        channel.queue_delete(name, if_unused=True, if_empty=True)
+        assert name not in consumer(kafka).list_topics(timeout=10).topics
+
+
 def test_reading_a_stream_takes_nothing_away(kafka, amqp):
     topic = create_topic(kafka)
     produce(kafka, topic, [{"value": str(n)} for n in range(20)])

@@ -362,6 +362,7 @@ fn is(death: Fields<'_>, name: &str, text: &str) -> bool {
 fn name_of(reason: DeathReason) -> &'static str {
     match reason {
         DeathReason::Rejected => "rejected",
+        DeathReason::DeliveryLimit => "delivery_limit",
         DeathReason::Expired => "expired",
         DeathReason::MaxLength => "maxlen",
     }

@@ -195,7 +195,7 @@ impl Channel {
     /// Writes one record to a consumer.
     pub(super) fn deliver(&mut self, ticket: u64, to: &Subscribed, delivery: Delivery, link: &mut Link) {
         let Delivery { offset, redelivered, .. } = delivery;
-        let mut message = Message::of_record(&delivery.record, delivery.timestamp_ms);
+        let mut message = message_of(&delivery);
         if to.stream {
             message.add_stream_offset(offset);
         }
@@ -248,7 +248,7 @@ impl Channel {
             return Ok(());
         };
         let Delivery { offset, redelivered, .. } = delivery;
-        let message = Message::of_record(&delivery.record, delivery.timestamp_ms);
+        let message = message_of(&delivery);
         let delivery_tag = match no_ack {
             true => self.unacked.pass(),
             false => self.unacked.hold(Held { log, offset, consumed: false }),
@@ -263,6 +263,15 @@ impl Channel {
         link.content(self.key.number, &method, &message.properties, &message.body);
         Ok(())
     }
+}
+
+/// The message as consumers get it, but for what only streams add.
+fn message_of(delivery: &Delivery) -> Message {
+    let mut message = Message::of_record(&delivery.record, delivery.timestamp_ms);
+    if delivery.returns > 0 {
+        message.add_delivery_count(delivery.returns);
+    }
+    message
 }
 
 /// Whether records of the topic are read by offset only.

@@ -167,6 +167,15 @@ impl Message {
         });
     }
 
+    /// Adds the header that tells a quorum queue's consumer how often the message came back.
+    pub fn add_delivery_count(&mut self, count: u32) {
+        self.edit_headers(|headers| {
+            let mut edited = copy_without(headers, &["x-delivery-count"]);
+            edited.put("x-delivery-count", Value::I64(count.into()));
+            edited
+        });
+    }
+
     fn edit_headers(&mut self, edit: impl FnOnce(Fields<'_>) -> TableBuilder) {
         let mut view = self.properties.view();
         let edited = edit(view.headers.unwrap_or_default());

@@ -13,6 +13,9 @@ use crate::broker::context::{Context, Random};
 /// Names that begin so are the broker's to give.
 pub const RESERVED_PREFIX: &str = "amq.";
 
+/// Where RabbitMQ delivers replies without a queue.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The name without line ends, which are never part of one.
@@ -35,6 +38,9 @@ pub fn generated(prefix: &str, random: &mut Random) -> String {
 
 /// The queue or topic of this name, if this connection may use it. 404, or 405 if it is another's.
 pub fn queue<'a>(cx: &Context<'a>, name: &str) -> Result<&'a Topic, AmqpError> {
+    if name == DIRECT_REPLY_TO {
+        return Err(AmqpError::not_implemented("direct reply-to"));
+    }
     let topic = cx.catalog.topic(name).ok_or_else(|| AmqpError::no_queue(name))?;
     match owner(topic) {
         Some(owner) if owner != cx.session => Err(AmqpError::locked(name)),

@@ -20,7 +20,8 @@ pub enum QueueType {
 }
 
 impl QueueType {
-    fn name(self) -> &'static str {
+    /// As in `x-queue-type`.
+    pub fn name(self) -> &'static str {
         match self {
             QueueType::Classic => "classic",
             QueueType::Quorum => "quorum",
@@ -91,6 +92,8 @@ pub const ARGUMENTS: &[(&str, u8, Treatment)] = &[
 
 /// Deliveries of one message of a quorum queue that does not say otherwise.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
+/// Returns are counted, for consumers to be told, and never are too many.
+const NO_DELIVERY_LIMIT: u32 = u32::MAX;
 /// Times and lengths are refused above this, a hundred years of ms being less.
 const NUMBER_MAX: i64 = 1 << 42;
 
@@ -166,7 +169,7 @@ fn honour(
             let wanted = value.as_bool().ok_or_else(|| invalid(name, queue, "expected a boolean"))?;
             settings.single_active_consumer = wanted;
         }
-        "x-delivery-limit" if value.as_i64() == Some(-1) => settings.delivery_limit = None,
+        "x-delivery-limit" if value.as_i64() == Some(-1) => settings.delivery_limit = Some(NO_DELIVERY_LIMIT),
         "x-delivery-limit" => settings.delivery_limit = Some(u32::try_from(number(0)?).unwrap_or(u32::MAX)),
         "x-max-age" => {
             let age = interval_ms(text()?).ok_or_else(|| invalid(name, queue, "expected such as 7D"))?;
@@ -259,6 +262,9 @@ mod tests {
         assert!(settings.dead_letters && settings.reject_when_full && configs.is_empty());
         let quorum = table(&[("x-queue-type", Value::LongStr(b"quorum"))]);
         assert_eq!(settings_of(&quorum, "q").unwrap().0.delivery_limit, Some(20));
+        let unlimited =
+            table(&[("x-queue-type", Value::LongStr(b"quorum")), ("x-delivery-limit", Value::I32(-1))]);
+        assert_eq!(settings_of(&unlimited, "q").unwrap().0.delivery_limit, Some(NO_DELIVERY_LIMIT));
         let stream =
             table(&[("x-queue-type", Value::LongStr(b"stream")), ("x-max-age", Value::LongStr(b"1h"))]);
         let (settings, configs) = settings_of(&stream, "q").unwrap();

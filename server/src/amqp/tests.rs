@@ -294,7 +294,7 @@ fn delivery(offset: u64) -> Delivery {
         value: Some(Bytes::from_static(b"body")),
         headers: Vec::new(),
     };
-    Delivery { offset, timestamp_ms: 1000, redelivered: false, record }
+    Delivery { offset, timestamp_ms: 1000, redelivered: false, returns: 0, record }
 }
 
 fn appended() -> Event {

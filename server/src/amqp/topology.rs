@@ -224,11 +224,16 @@ impl Channel {
             true => names::generated("amq.gen-", cx.random),
             false => names::cleaned(&queue),
         };
+        let kind = QueueType::of(&arguments, &name)?;
+        if queue.is_empty() && kind != QueueType::Classic {
+            let detail = format!("a queue of type {} needs a name of the client's", kind.name());
+            return Err(AmqpError::precondition(detail));
+        }
         let (mut settings, configs) = settings_of(&arguments, &name)?;
         settings.durable = durable;
         settings.auto_delete = auto_delete;
         settings.owner = exclusive.then_some(cx.session);
-        check_properties(&settings, QueueType::of(&arguments, &name)?, &name)?;
+        check_properties(&settings, kind, &name)?;
         if !queue.is_empty() && cx.catalog.topic(&name).is_none() {
             names::refuse_reserved("queue", &name)?;
         }
@@ -296,7 +301,7 @@ impl Channel {
     /// The queue is there: its counts belong into the reply.
     fn count_declared(&mut self, topic: &Topic, nowait: bool, link: &mut Link, cx: &mut Context<'_>) {
         match topic.partitions.as_slice() {
-            [log] if topic.queue.is_some() && !nowait => {
+            [log] if !nowait => {
                 let step = Step::CountDeclared { queue: topic.name.clone(), nowait };
                 self.wait(step, Command::QueueStatus { log: *log }, link, cx);
             }
@@ -349,6 +354,13 @@ impl Channel {
             return Err(AmqpError::refused(detail));
         }
         let log = names::only_log(topic)?;
+        // Streams are deleted whatever is in them or reads them, as by RabbitMQ, and clients count on it.
+        let is_asked = !is_stream(topic);
+        let delete = DeleteQueue {
+            if_unused: delete.if_unused && is_asked,
+            if_empty: delete.if_empty && is_asked,
+            ..delete
+        };
         self.wait(Step::CountToDelete(delete), Command::QueueStatus { log }, link, cx);
         Ok(())
     }
@@ -551,13 +563,13 @@ fn same_queue(declare: &DeclareQueue, topic: &Topic) -> Result<(), AmqpError> {
     check_equivalent(&declare.arguments, &Table::from_raw(found.arguments.clone()), name)
 }
 
-/// Quorum queues and streams are durable and belong to nobody.
+/// Quorum queues and streams are durable, belong to nobody, and stay until they are deleted.
 fn check_properties(settings: &QueueSettings, kind: QueueType, name: &str) -> Result<(), AmqpError> {
     let wrong = match kind {
         QueueType::Classic => None,
         _ if !settings.durable => Some("non-durable"),
         _ if settings.owner.is_some() => Some("exclusive-owner"),
-        QueueType::Stream if settings.auto_delete => Some("auto-delete"),
+        _ if settings.auto_delete => Some("auto-delete"),
         _ => None,
     };
     match wrong {

@@ -283,6 +283,8 @@ pub struct Delivery {
     pub timestamp_ms: i64,
     /// It was delivered before, or may have been.
     pub redelivered: bool,
+    /// How often it came back to its queue, if that counts it.
+    pub returns: u32,
     pub record: ringmain_engine::format::record::Record,
 }
 
@@ -308,6 +310,8 @@ pub struct QueueCounts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeathReason {
     Rejected,
+    /// It came back more often than its queue allows.
+    DeliveryLimit,
     Expired,
     MaxLength,
 }

@@ -100,6 +100,7 @@ impl World {
                 offset: *offset,
                 timestamp_ms: 0,
                 redelivered: false,
+                returns: 0,
                 record: records(message.batch(0).unwrap().bytes()).remove(0),
             })
             .collect();

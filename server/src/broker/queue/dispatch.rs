@@ -98,6 +98,7 @@ impl Queue {
     fn give(&mut self, taker: Taker, head: Head, out: &mut QueueOutput) -> bool {
         let Some(mut delivery) = self.reads.window(head).take() else { return false };
         delivery.redelivered = self.shared.is_redelivery(head);
+        delivery.returns = self.shared.returns_of(head.offset);
         match taker {
             Taker::Get => {
                 let Some(get) = self.gets.pop_front() else { return false };

@@ -68,10 +68,10 @@ impl Letters {
 
 impl Queue {
     /// A record somebody held is done with.
-    pub(super) fn discard(&mut self, offset: Offset) {
+    pub(super) fn discard(&mut self, offset: Offset, reason: DeathReason) {
         if self.settings.dead_letters && offset >= self.log_start {
             self.shared.pass_on(offset, AGENT);
-            self.letters.doomed.insert(offset, DeathReason::Rejected);
+            self.letters.doomed.insert(offset, reason);
         } else {
             self.shared.settle_held(offset);
         }

@@ -9,7 +9,9 @@ use ringmain_engine::types::{Now, Offset};
 use super::letters::DEAD_LETTER_AGENT;
 use super::stream::Cursor;
 use super::{Queue, QueueOutput};
-use crate::broker::command::{Command, Consumer, Event, Outcome, SessionId, Start, SubscribeError};
+use crate::broker::command::{
+    Command, Consumer, DeathReason, Event, Outcome, SessionId, Start, SubscribeError,
+};
 
 /// A session waits for one record.
 #[derive(Debug)]
@@ -141,7 +143,7 @@ impl Queue {
             self.consumers.credit(holder.consumer);
             match outcome {
                 Outcome::Accept => self.shared.settle_held(offset),
-                Outcome::Discard => self.discard(offset),
+                Outcome::Discard => self.discard(offset, DeathReason::Rejected),
                 Outcome::Requeue => self.requeue(offset),
             }
         }
@@ -153,7 +155,7 @@ impl Queue {
         if offset < self.log_start {
             self.shared.settle_held(offset);
         } else if limit.is_some_and(|limit| self.shared.returns_of(offset) >= limit) {
-            self.discard(offset);
+            self.discard(offset, DeathReason::DeliveryLimit);
         } else {
             self.shared.give_back(offset);
         }

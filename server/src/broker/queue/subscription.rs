@@ -246,7 +246,7 @@ impl Subscription {
         *count
     }
 
-    /// How often a held record came back so far.
+    /// How often a record came back so far.
     pub fn returns_of(&self, offset: Offset) -> u32 {
         self.returns.get(&offset).copied().unwrap_or(0)
     }

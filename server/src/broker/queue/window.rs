@@ -183,5 +183,5 @@ fn delivery(header: &BatchHeader, record: record::Record) -> Option<Delivery> {
         header.base_timestamp.get().saturating_add(record.timestamp_delta_ms)
     };
     let offset = header.base_offset.get() as u64 + u64::from(record.offset_delta);
-    Some(Delivery { offset, timestamp_ms, redelivered: false, record })
+    Some(Delivery { offset, timestamp_ms, redelivered: false, returns: 0, record })
 }

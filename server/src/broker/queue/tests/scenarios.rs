@@ -201,7 +201,7 @@ fn too_many_returns_are_a_discard_even_after_a_restart() {
     assert!(deliveries(&world.settle_down())[0].2.redelivered);
     world.settle(1, 0, Outcome::Requeue);
     assert!(offsets(&world.settle_down()).is_empty());
-    assert_eq!(letters(&mut world), [(DeathReason::Rejected, vec![0])]);
+    assert_eq!(letters(&mut world), [(DeathReason::DeliveryLimit, vec![0])]);
 }
 
 #[test]
