@@ -187,6 +187,12 @@ impl Partition {
         segment.is_meant && !(segment.sealed && segment.end() <= self.sealed_below)
     }
 
+    /// What is known of the first of those offsets that a start did not find.
+    pub fn hole_in(&self, offsets: std::ops::Range<Offset>) -> Option<&Damage> {
+        let overlaps = |hole: &std::ops::Range<Offset>| hole.start < offsets.end && offsets.start < hole.end;
+        self.holes.iter().find(|(hole, _)| overlaps(hole)).map(|(_, damage)| damage)
+    }
+
     /// Whether the batch at `base` is the last of its producer.
     pub fn is_last_of_producer(&self, header: &BatchHeader, base: Offset) -> bool {
         self.producers.is_last(header, base)

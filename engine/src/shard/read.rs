@@ -247,7 +247,7 @@ impl Shard {
         if from < log_start || from > durable {
             return Some(ReadOutcome::OutOfRange { log_start, durable });
         }
-        if let Some((_, damage)) = partition.holes.iter().find(|(hole, _)| hole.contains(&from)) {
+        if let Some(damage) = partition.hole_in(from..from + 1) {
             return Some(ReadOutcome::Damaged(damage.clone()));
         }
         if from == durable {
@@ -258,7 +258,13 @@ impl Shard {
             self.counts.read_from_memory_bytes += bytes_of(&batches);
             return Some(ReadOutcome::Data { batches, log_start, durable });
         }
-        let Some((segment, place)) = partition.segments.find(from) else {
+        let found = partition.segments.find(from);
+        // Where compaction has left nothing, what is found may be behind a hole: that is not passed over.
+        let next = found.map_or(durable, |(_, place)| place.base_offset.get());
+        if let Some(damage) = partition.hole_in(from..next) {
+            return Some(ReadOutcome::Damaged(damage.clone()));
+        }
+        let Some((segment, place)) = found else {
             // Nothing is left of these offsets but the tail behind them.
             let batches = partition.tail.slices(from, durable, bytes_max);
             return Some(ReadOutcome::Data { batches, log_start, durable });
