@@ -360,19 +360,22 @@ impl Partition {
         self.unsettled_bytes >= if self.takes_runs() { before_bytes_max } else { run_bytes }
     }
 
+    /// The segment being filled, if it is one that takes whole runs.
+    fn filled_by_runs(&self) -> Option<(&Placement, Provided)> {
+        let placement = self.placement.as_deref()?;
+        let active = self.segments.active()?;
+        placement.into.filter(|into| into.name == active.name).map(|into| (placement, into))
+    }
+
     /// Whether the segment being filled takes whole runs, and it is worth it.
     pub fn takes_runs(&self) -> bool {
-        let into = self.placement.as_ref().and_then(|placement| placement.worth());
-        into.is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name))
+        self.filled_by_runs().is_some_and(|(placement, _)| placement.worth().is_some())
     }
 
     /// Whether blocks are reserved in the segment being filled that it does not pay to write, or for which there is no room.
     pub fn reserves_in_vain(&self, is_short: bool) -> bool {
-        let Some(placement) = &self.placement else { return false };
-        let reserved = placement.into.filter(|into| into.is_new);
-        let is_active = reserved
-            .is_some_and(|into| self.segments.active().is_some_and(|active| active.name == into.name));
-        is_active && (is_short || placement.worth().is_none())
+        let reserved = self.filled_by_runs().filter(|(_, into)| into.is_new);
+        reserved.is_some_and(|(placement, _)| is_short || placement.worth().is_none())
     }
 
     /// The frame of the oldest batch that is not settled.

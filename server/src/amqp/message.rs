@@ -160,18 +160,18 @@ impl Message {
 
     /// Adds the header that tells a stream's consumer where it is.
     pub fn add_stream_offset(&mut self, offset: Offset) {
-        self.edit_headers(|headers| {
-            let mut edited = copy_without(headers, &["x-stream-offset"]);
-            edited.put("x-stream-offset", Value::I64(offset as i64));
-            edited
-        });
+        self.put_header("x-stream-offset", Value::I64(offset as i64));
     }
 
     /// Adds the header that tells a quorum queue's consumer how often the message came back.
     pub fn add_delivery_count(&mut self, count: u32) {
+        self.put_header("x-delivery-count", Value::I64(count.into()));
+    }
+
+    fn put_header(&mut self, name: &str, value: Value<'_>) {
         self.edit_headers(|headers| {
-            let mut edited = copy_without(headers, &["x-delivery-count"]);
-            edited.put("x-delivery-count", Value::I64(count.into()));
+            let mut edited = copy_without(headers, &[name]);
+            edited.put(name, value);
             edited
         });
     }

@@ -147,9 +147,10 @@ impl Last {
         let body_end = HEADER_BYTES + self.header.body_bytes.get() as usize;
         let mut whole = buffer::aligned(length);
         whole.extend_from_slice(&self.bytes[..body_end]);
-        match self.header.directory_start() {
-            Some(_) => drop(frame::finish(&mut whole, self.header)),
-            None => whole.resize(length, 0),
+        if self.header.directory_start().is_some() {
+            frame::finish(&mut whole, self.header);
+        } else {
+            whole.resize(length, 0);
         }
         whole
     }
