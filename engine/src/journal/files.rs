@@ -40,6 +40,8 @@ pub struct Files {
     position: u64,
     /// Of the current file; rises at each rotation.
     generation: u32,
+    /// A frame found no place.
+    is_stuck: bool,
     /// Files of the set that are to be filled before they are used.
     unused: VecDeque<PathBuf>,
     set: FileSet,
@@ -82,7 +84,8 @@ impl Files {
         assert!(!spare.is_empty());
         let live = VecDeque::from([spare.remove(0)]);
         let file_bytes = set.file_bytes;
-        Files { directory, file_bytes, live, spare, position: 0, generation, unused, set, making: None }
+        let (position, is_stuck, making) = (0, false, None);
+        Files { directory, file_bytes, live, spare, position, generation, is_stuck, unused, set, making }
     }
 
     /// Which files there are.
@@ -94,6 +97,7 @@ impl Files {
     pub fn place(&mut self, length: u64, sequence: u64) -> Option<(Descriptor, u64, u32)> {
         assert!(length <= self.file_bytes, "a frame fits a file");
         if self.position + length > self.file_bytes {
+            self.is_stuck = self.spare.is_empty();
             let next = self.spare.pop()?;
             self.live.push_back(next);
             self.position = 0;
@@ -134,10 +138,15 @@ impl Files {
         }
     }
 
-    /// Whether there is nothing to go on with once the current file is full, which is half full.
+    /// Whether it is time to see to the next file: the current one is half full, or a frame found no place.
+    pub fn wants_next(&self) -> bool {
+        self.is_stuck || self.position * 2 > self.file_bytes
+    }
+
+    /// Whether it is, and there is nothing to go on with.
     pub fn needs_another(&self) -> bool {
         let any = self.making.is_some() || !self.unused.is_empty();
-        any && self.spare.is_empty() && self.position * 2 > self.file_bytes
+        any && self.spare.is_empty() && self.wants_next()
     }
 
     /// Bytes of the files that hold frames still needed, and of those that wait to be written again.

@@ -34,6 +34,8 @@ pub(super) struct Checkpointer {
     durable: u64,
     /// What the last one contains, and its chain.
     upto: (u64, u32),
+    /// Memory has most of what is in full files settled, so that one costs little now.
+    is_cheap: bool,
     /// Bytes placed when the last one began.
     placed_bytes: u64,
     /// Trimmed segments that the last checkpoint, or the journal behind it, may still mean; and those that the one being
@@ -102,6 +104,11 @@ impl Checkpointer {
         self.durable = sequence;
     }
 
+    /// Most of what is in full files is about to be settled anyway.
+    pub(super) fn is_cheap(&mut self) {
+        self.is_cheap = true;
+    }
+
     pub(super) fn durable_upto(&self) -> u64 {
         self.durable
     }
@@ -141,7 +148,8 @@ impl Checkpointer {
 }
 
 impl Shard {
-    /// Begins a checkpoint when a journal file is full, and goes on once everything in it is settled.
+    /// Begins a checkpoint when a journal file is full, and goes on once everything in it is settled. Not before memory has so
+    /// much settled anyway or the next file is half full: what is settled for a checkpoint alone is in two short runs.
     pub(super) fn drive_checkpoint(&mut self) {
         self.remove_files();
         if self.failed.is_some() || self.room.is_held() {
@@ -154,7 +162,11 @@ impl Shard {
                 let placed_bytes = self.counts.placed_bytes - self.checkpointer.placed_bytes;
                 let is_much = placed_bytes >= PLACED_SEGMENTS_MAX * self.place.sizes.segment_bytes;
                 let again = (owes || is_much).then_some(self.checkpointer.upto);
-                let Some((sequence, chain)) = self.journal.files().full_upto().or(again) else {
+                let is_due = self.checkpointer.is_cheap
+                    || self.journal.files().wants_next()
+                    || self.shortage().is_some();
+                let full = self.journal.files().full_upto().filter(|_| is_due);
+                let Some((sequence, chain)) = full.or(again) else {
                     return self.room.found(Wanting::Checkpoint);
                 };
                 if sequence > self.checkpointer.durable {
@@ -315,6 +327,7 @@ impl Shard {
             }
             (Phase::SyncingDirectory { sequence, chain }, _) => {
                 self.checkpointer.upto = (sequence, chain);
+                self.checkpointer.is_cheap = false;
                 let let_go = std::mem::take(&mut self.checkpointer.let_go);
                 self.let_go(let_go);
                 self.journal.files().release(sequence);

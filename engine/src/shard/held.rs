@@ -89,8 +89,10 @@ impl Shard {
                 if self.settler.is_asked(sequence) {
                     return;
                 }
-                let upto = self.held.sequence_at(bytes_max / 4);
-                self.settle_upto(upto);
+                if self.journal.files().full_upto().is_some() {
+                    self.checkpointer.is_cheap();
+                }
+                self.settle_upto(self.held.sequence_at(bytes_max / 4));
                 return;
             }
             self.held.bytes -= front.bytes;

@@ -555,8 +555,8 @@ impl Shard {
         if self.journal.needs_seal() && self.seal_at_us.is_none() {
             self.seal_at_us = Some(now.monotonic_us + SEAL_AFTER_US);
         }
-        self.drive_checkpoint();
         self.reclaim();
+        self.drive_checkpoint();
         self.drive_settling();
         self.drive_readying();
         self.drive_compaction(now);

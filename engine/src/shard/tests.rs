@@ -379,7 +379,7 @@ fn a_journal_file_that_is_gone_or_cut_is_told_from_one_that_never_was() {
     let scratch = Scratch::new("journal-set");
     let mut rig = Rig::open(&scratch.0, 1);
     rig.shard(LOG).create(LOG);
-    for request in 0..60 {
+    for request in 0..50 {
         rig.append(LOG, &vec![1; 100_000], request);
         rig.settle();
     }
@@ -402,7 +402,7 @@ fn a_journal_file_that_is_gone_or_cut_is_told_from_one_that_never_was() {
         seen += 1;
     }
     assert_eq!(seen, crate::limits::JOURNAL_FILES_MAX);
-    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 60);
+    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 50);
 }
 
 #[test]
