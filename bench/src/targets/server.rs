@@ -30,11 +30,20 @@ pub struct Server(Kind);
 impl Server {
     /// Ours: on the last core, or on both.
     pub fn own(setting: &Setting<'_>, cores: u64) -> Result<Server, Failure> {
+        Server::own_with(setting, cores, &[])
+    }
+
+    /// Ours on both cores, each of which has a port that clients are told of.
+    pub fn core_listeners(setting: &Setting<'_>) -> Result<Server, Failure> {
+        Server::own_with(setting, 2, &[("RINGMAIN_CORE_LISTENERS", "true")])
+    }
+
+    fn own_with(setting: &Setting<'_>, cores: u64, settings: &[(&str, &str)]) -> Result<Server, Failure> {
         let list = setting.cores.map(|place| match cores {
             1 => place.answering_list(),
             _ => place.both_list(),
         });
-        let start = || Broker::start_with(&[], setting.dir, list.as_deref(), setting.interrupt);
+        let start = || Broker::start_with(settings, setting.dir, list.as_deref(), setting.interrupt);
         Ok(Server(Kind::Own { broker: setting.on_any(start)?, cores }))
     }
 

@@ -9,6 +9,7 @@
 use std::rc::Rc;
 
 use crate::failure::Failure;
+use crate::load::work::Load;
 use crate::targets::contender::{Contender, bulk, load};
 use crate::targets::findings::{Curve, Findings};
 use crate::targets::line::{Line, Named, Need, Unit};
@@ -17,6 +18,8 @@ use crate::targets::server::Server;
 use crate::targets::setting::Setting;
 
 const NEED: Need = Need::AtMost(1.25);
+/// A port for each core is to bring something, or at least cost nothing; rounds differ by a tenth.
+const LISTENERS: Need = Need::AtLeast(0.9);
 const SMALL_BATCH_BYTES: u64 = 4 << 10;
 
 /// One kind of growth and its sizes.
@@ -60,6 +63,14 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
             contenders.push((contender, (growth.name == "records").then_some(*size)));
         }
     }
+    let ports = Rc::new(Server::core_listeners(setting)?);
+    let follow = Load { follow_leaders: true, ..bulk(setting.seconds) };
+    contenders.push((Contender::new("ports 2", &ports, follow, &[])?, None));
+    for cores in [1, 2] {
+        let floor = Rc::new(Server::floor(setting, cores)?);
+        contenders
+            .push((Contender::new(&format!("floor {cores}"), &floor, bulk(setting.seconds), &[])?, None));
+    }
     let mut seen = Seen::default();
     setting.rounds(|| {
         for (contender, records) in &mut contenders {
@@ -85,15 +96,16 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
 
 fn findings(seen: &Seen, growths: &[Growth]) -> Findings {
     let mut findings = Findings::of(seen);
-    for Growth { name, what, sizes } in growths {
-        let of = |size: &u64, figure: &str| seen.of(&format!("{name} {size} {figure}"));
+    for Growth { name: kind, what, sizes } in growths {
+        let of = |size: &u64, figure: &str| seen.of(&format!("{kind} {size} {figure}"));
         for step in sizes.windows(2) {
             let [less, more] = step else { continue };
             let beside = Named::new(&format!("CPU a record at {less}"), of(less, "cpu"));
             let name = format!("CPU a record at {more} {what}");
-            findings.line(Line::new(&name, Unit::Microseconds, of(more, "cpu"), NEED, beside));
+            let line = Line::new(&name, Unit::Microseconds, of(more, "cpu"), NEED, beside);
+            findings.line(if *kind == "cores" { line.over(least(seen)) } else { line });
         }
-        let middle = |size: &u64, figure: &str| seen.middle(&format!("{name} {size} {figure}"));
+        let middle = |size: &u64, figure: &str| seen.middle(&format!("{kind} {size} {figure}"));
         let points = sizes.iter().map(|size| (*size as f64, middle(size, "cpu"), middle(size, "rate")));
         findings.curves.push(Curve { name: (*what).to_owned(), points: points.collect() });
     }
@@ -104,8 +116,22 @@ fn findings(seen: &Seen, growths: &[Growth]) -> Findings {
             .map(|(size, cpu, rate)| format!("{size}: {} ({cpu:.2} us)", Unit::RecordsPerSecond.text(*rate)));
         findings.remark(format!("{}: {}", curve.name, points.collect::<Vec<_>>().join(", ")));
     }
-    findings.remark("two cores: one port for both; a listener for each core is not measured".to_owned());
+    let one_port = Named::new("one port for both", seen.of("cores 2 rate"));
+    let name = "2 cores with a port for each, 16 KiB batches";
+    findings.line(Line::new(name, Unit::RecordsPerSecond, seen.of("ports 2 rate"), LISTENERS, one_port));
+    findings.remark(format!(
+        "2 cores: CPU a record {:.2} us with one port, {:.2} us with a port for each",
+        seen.middle("cores 2 cpu"),
+        seen.middle("ports 2 cpu"),
+    ));
     findings
+}
+
+/// What a record would cost with two cores if it grew by as much as with the least broker, which knows no other core.
+fn least(seen: &Seen) -> Named {
+    let [own, one, two] = ["cores 1 cpu", "floor 1 cpu", "floor 2 cpu"].map(|name| seen.of(name));
+    let grown = own.iter().zip(&one).zip(&two).filter(|((_, one), _)| **one > 0.0);
+    Named::new("as the least broker's grows", grown.map(|((own, one), two)| own * two / one).collect())
 }
 
 #[cfg(test)]
@@ -120,10 +146,21 @@ mod tests {
             seen.push(&format!("partitions {size} cpu"), cpu);
             seen.push(&format!("partitions {size} rate"), 1e6 / cpu);
         }
-        let growth = Growth { name: "partitions", what: "partitions", sizes: vec![10, 100, 1000] };
-        let found = findings(&seen, &[growth]);
+        for (name, value) in [
+            ("cores 1 cpu", 1.0),
+            ("cores 2 cpu", 1.5),
+            ("floor 1 cpu", 0.4),
+            ("floor 2 cpu", 0.6),
+            ("cores 2 rate", 100.0),
+            ("ports 2 rate", 95.0),
+        ] {
+            seen.push(name, value);
+        }
+        let partitions = Growth { name: "partitions", what: "partitions", sizes: vec![10, 100, 1000] };
+        let cores = Growth { name: "cores", what: "cores", sizes: vec![1, 2] };
+        let found = findings(&seen, &[partitions, cores]);
         let verdicts: Vec<Verdict> = found.lines.iter().map(Line::verdict).collect();
-        assert_eq!(verdicts, [Verdict::Met, Verdict::Missed]);
+        assert_eq!(verdicts, [Verdict::Met, Verdict::Missed, Verdict::OutOfReach, Verdict::Met]);
         assert_eq!(found.curves[0].points[2], (1000.0, 1.6, 625_000.0));
         assert!(found.remarks[0].contains("1000: 625 k/s (1.60 us)"), "{}", found.remarks[0]);
     }
