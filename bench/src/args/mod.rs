@@ -266,9 +266,9 @@ pub fn command() -> Command {
                     Arg::new("keep")
                         .long("keep")
                         .value_name("HOW")
-                        .value_parser(["twice", "once"])
+                        .value_parser(["twice", "once", "twice-over", "apart"])
                         .conflicts_with("null")
-                        .help("Keep what comes in, in new blocks: behind the journal, or at once [default: keep nothing]"),
+                        .help("Keep what comes in, in new blocks: behind the journal (twice), or at once (once); or the newest of it, over old blocks: behind the journal (twice-over), or at once in four files (apart) [default: keep nothing]"),
                 ),
         )
 }
@@ -437,6 +437,8 @@ impl From<&ArgMatches> for Floor {
             keep: match found.get_one::<String>("keep").map(String::as_str) {
                 Some("twice") => Keep::Twice,
                 Some("once") => Keep::Once,
+                Some("twice-over") => Keep::TwiceOver,
+                Some("apart") => Keep::Apart(4),
                 _ => Keep::Nothing,
             },
         }
@@ -473,6 +475,10 @@ mod tests {
         assert_eq!(
             [kept(&[]), kept(&["--keep", "twice"]), kept(&["--keep", "once"])],
             [Keep::Nothing, Keep::Twice, Keep::Once]
+        );
+        assert_eq!(
+            [kept(&["--keep", "twice-over"]), kept(&["--keep", "apart"])],
+            [Keep::TwiceOver, Keep::Apart(4)]
         );
         assert!(of(&["--keep", "thrice"]).is_err());
         assert!(of(&["--keep", "once", "--null", "--listen", "h:1"]).is_err(), "there is no disk");

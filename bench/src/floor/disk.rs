@@ -5,10 +5,14 @@
 //! frame on its way into the segment.
 //!
 //! ```text
-//!   nothing   frame -> journal, written before, round and round
-//!   twice     frame -> journal, as above -> segment, reserved blocks, not durable until a sync each 64 MiB
-//!   once      frame -> segment, reserved blocks
+//!   nothing     frame -> journal, written before, round and round
+//!   twice       frame -> journal, as above -> segment, reserved blocks, not durable until a sync each 64 MiB
+//!   once        frame -> segment, reserved blocks
+//!   twice-over  as twice, but the segment was written before
+//!   apart       a part of the frame each -> segments, written before; its first block -> journal
 //! ```
+//!
+//! The last two are what a log that is trimmed can do, whose old blocks are there to be written over.
 //!
 //! A segment that is full is cut to nothing and reserved anew, so that a long run takes no more of the device.
 
@@ -22,6 +26,7 @@ use io_uring::opcode;
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, FsyncFlags};
 use ringmain_engine::io::buffer;
+use ringmain_engine::limits::BLOCK_BYTES;
 
 use super::server::FRAME_BYTES_MAX;
 use crate::failure::Failure;
@@ -47,6 +52,10 @@ pub enum Keep {
     Twice,
     /// All of it: in new blocks at once.
     Once,
+    /// The newest: in the journal first, and from there over old blocks.
+    TwiceOver,
+    /// The newest: over old blocks of so many files at once, each as one log has it, beside a block of the journal.
+    Apart(usize),
 }
 
 /// A file that is written from its front to its end again and again: `position <= bytes`.
@@ -69,12 +78,12 @@ impl Blocks {
         Ok(Blocks { file: file::reserved(dir, bytes)?, bytes, position: 0, are_reserved: true })
     }
 
-    fn is_full(&self, frame: &BytesMut) -> bool {
+    fn is_full(&self, frame: &[u8]) -> bool {
         self.position + frame.len() as u64 > self.bytes
     }
 
     /// The write of `frame`, which has to stay until it is done. Nothing else is under way when the file begins anew.
-    fn write(&mut self, frame: &BytesMut, flags: i32) -> io::Result<Entry> {
+    fn write(&mut self, frame: &[u8], flags: i32) -> io::Result<Entry> {
         assert!(frame.len() as u64 <= self.bytes);
         if self.is_full(frame) {
             if self.are_reserved {
@@ -143,6 +152,8 @@ impl Settling {
 pub struct Disk {
     /// The journal, or the segment where there is no other.
     durable: Blocks,
+    /// What takes the frame in its place.
+    apart: Vec<Blocks>,
     pub settling: Option<Settling>,
 }
 
@@ -160,25 +171,38 @@ impl Disk {
         interrupt: &Interrupt,
     ) -> Result<Disk, Failure> {
         let durable = match keep {
-            Keep::Nothing | Keep::Twice => Blocks::written(dir, JOURNAL_BYTES, interrupt)?,
             Keep::Once => Blocks::reserved(dir, segment_bytes)?,
+            _ => Blocks::written(dir, JOURNAL_BYTES, interrupt)?,
         };
         let settling = match keep {
             Keep::Twice => Some(Settling::into(Blocks::reserved(dir, segment_bytes)?)),
-            Keep::Nothing | Keep::Once => None,
+            Keep::TwiceOver => Some(Settling::into(Blocks::written(dir, segment_bytes, interrupt)?)),
+            _ => None,
         };
-        Ok(Disk { durable, settling })
+        let files = if let Keep::Apart(files) = keep { files } else { 0 };
+        let apart = (0..files).map(|_| Blocks::written(dir, JOURNAL_BYTES / files as u64, interrupt));
+        Ok(Disk { durable, apart: apart.collect::<Result<_, _>>()?, settling })
     }
 
-    /// The write that makes `frame` durable, which has to stay until it is done. There is one at a time.
-    pub fn write(&mut self, frame: &BytesMut) -> io::Result<Entry> {
-        self.durable.write(frame, libc::RWF_DSYNC)
+    /// The writes that make `frame`, whole blocks, durable, and what each comes to. It has to stay until all are done. There is
+    /// one frame at a time.
+    pub fn write(&mut self, frame: &[u8]) -> io::Result<Vec<(Entry, i32)>> {
+        let Disk { durable, apart, .. } = self;
+        let journaled = if apart.is_empty() { frame } else { &frame[..BLOCK_BYTES] };
+        let part_bytes = buffer::padded(frame.len() / apart.len().max(1));
+        let parts = apart.iter_mut().zip(frame.chunks(part_bytes));
+        let writes = std::iter::once((durable, journaled)).chain(parts);
+        let write = |(blocks, bytes): (&mut Blocks, &[u8])| {
+            Ok((blocks.write(bytes, libc::RWF_DSYNC)?, bytes.len() as i32))
+        };
+        writes.map(write).collect()
     }
 
     /// What the last of its files is, once more.
     #[cfg(test)]
     pub fn kept(&self) -> io::Result<File> {
-        self.settling.as_ref().map_or(&self.durable, |settling| &settling.segment).file.try_clone()
+        let last = self.apart.last().unwrap_or(&self.durable);
+        self.settling.as_ref().map_or(last, |settling| &settling.segment).file.try_clone()
     }
 }
 

@@ -140,6 +140,8 @@ fn table(rows: &[Row], keep: Keep) -> String {
         Keep::Nothing => "",
         Keep::Twice => ", and once more behind, into new blocks",
         Keep::Once => ", into new blocks",
+        Keep::TwiceOver => ", and once more behind, over old blocks",
+        Keep::Apart(_) => ", over old blocks of a file for each log",
     };
     let mut out = format!(
         "\nmedians; durable: one write of what came in, RWF_DSYNC{kept}; null: no write at all\n\n\

@@ -1,13 +1,14 @@
 //! The least broker: one core, one ring; receives, checks, one direct durable write per turn, answers.
 //!
 //! In: connections of Kafka clients. Out: files of batches one after the other, answers when they are on the
-//! device. Never: more than one durable write in flight; an index, a topic, an offset that means anything.
+//! device. Never: more than one frame in flight; an index, a topic, an offset that means anything.
 //!
 //! ```text
 //!   receive -> parse, check CRC -> copy behind the others in the gathering buffer
 //!                                      | no write in flight
 //!                                      v
-//!              answers <- complete <- one write of all that was gathered (RWF_DSYNC), the other buffer gathers
+//!              answers <- complete <- one write of all that was gathered (RWF_DSYNC), the other buffer gathers;
+//!                            |        several beside each other where parts of it are kept apart
 //!                            | where all is kept twice, and no such write in flight
 //!                            v
 //!                         the same buffer once more, behind, into the segment; a third one gathers
@@ -40,7 +41,7 @@ pub const FRAME_BYTES_MAX: usize = COMMIT_BYTES + REQUEST_BYTES_MAX;
 const INPUT_BYTES: usize = 2 * REQUEST_BYTES_MAX;
 const ENTRIES: u32 = 4096;
 
-/// What an operation was for, in the high half of its user data; the low half is the connection.
+/// What an operation was for, in the high half of its user data; the low half is the connection, or which write of a frame.
 const ACCEPT: u64 = 1;
 const RECEIVE: u64 = 2;
 const SEND: u64 = 3;
@@ -77,11 +78,13 @@ pub struct Server {
     in_flight: usize,
     disk: Option<Disk>,
     gathering: BytesMut,
-    /// With the kernel while `is_writing`; durable when that is over, and empty once it was settled.
+    /// With the kernel while there are `writes_left`; durable when these are over, and empty once it was settled.
     writing: BytesMut,
     promises: Promises,
     promises_written: Promises,
-    is_writing: bool,
+    /// What each write of the frame in flight comes to, and how many are not over.
+    lengths: Vec<i32>,
+    writes_left: usize,
     next_offset: u64,
     stop: Arc<AtomicBool>,
 }
@@ -103,7 +106,8 @@ impl Server {
             writing: empty(),
             promises: Vec::new(),
             promises_written: Vec::new(),
-            is_writing: false,
+            lengths: Vec::new(),
+            writes_left: 0,
             next_offset: 0,
             stop,
         })
@@ -168,7 +172,7 @@ impl Server {
                 }
                 self.send(number)?;
             }
-            WRITE => self.written(result)?,
+            WRITE => self.written(number as usize, result)?,
             kind @ (SETTLE | SYNC) => self.settled(kind, result)?,
             _ => {}
         }
@@ -250,7 +254,7 @@ impl Server {
     /// Lets go of a frame that is durable. Where it is kept twice it goes on into the segment, with this write, once the
     /// frame before is there.
     fn settle(&mut self) -> io::Result<Option<Entry>> {
-        if self.is_writing || self.writing.is_empty() {
+        if self.writes_left > 0 || self.writing.is_empty() {
             return Ok(None);
         }
         if let Some(Disk { settling: Some(settling), .. }) = &mut self.disk {
@@ -279,9 +283,13 @@ impl Server {
         std::mem::swap(&mut self.gathering, &mut self.writing);
         std::mem::swap(&mut self.promises, &mut self.promises_written);
         buffer::pad(&mut self.writing);
-        let entry = disk.write(&self.writing)?;
-        self.is_writing = true;
-        self.push(entry, WRITE, 0)?;
+        let writes = disk.write(&self.writing)?;
+        self.writes_left = writes.len();
+        self.lengths.clear();
+        for (number, (entry, length)) in writes.into_iter().enumerate() {
+            self.lengths.push(length);
+            self.push(entry, WRITE, number as u32)?;
+        }
         // Room again: what the full buffer held back goes on.
         let waiting: Vec<u32> = self
             .connections
@@ -292,9 +300,12 @@ impl Server {
         waiting.into_iter().try_for_each(|number| self.take_requests(number))
     }
 
-    fn written(&mut self, result: i32) -> io::Result<()> {
-        judge(result, self.writing.len() as i32)?;
-        self.is_writing = false;
+    fn written(&mut self, number: usize, result: i32) -> io::Result<()> {
+        judge(result, self.lengths[number])?;
+        self.writes_left -= 1;
+        if self.writes_left > 0 {
+            return Ok(());
+        }
         let mut promises = std::mem::take(&mut self.promises_written);
         let mut last = None;
         for (number, answer, offset) in promises.drain(..) {

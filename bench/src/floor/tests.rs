@@ -27,7 +27,8 @@ fn load(target: &str, in_flight: u64) -> Load {
 fn every_mode_answers_every_request() {
     let interrupt = Interrupt::listen().unwrap();
     let dir = std::env::temp_dir();
-    let disks = [Keep::Nothing, Keep::Twice, Keep::Once].map(|keep| Some((dir.as_path(), keep)));
+    let all = [Keep::Nothing, Keep::Twice, Keep::Once, Keep::TwiceOver, Keep::Apart(4)];
+    let disks = all.map(|keep| Some((dir.as_path(), keep)));
     for disk in [None].into_iter().chain(disks) {
         let running = Running::start("127.0.0.1:0", disk, None, &interrupt).unwrap();
         // 2 connections x 200 requests of 16 KiB are more than one buffer holds.
@@ -100,7 +101,8 @@ fn kept(keep: Keep, segment_bytes: u64, batches: &[Vec<u8>], expected: &[u8]) ->
         loop {
             segment.read_exact_at(&mut found, 0).unwrap();
             // No answer waits for what is written behind.
-            let is_behind = keep == Keep::Twice && begin.elapsed() < Duration::from_secs(10);
+            let is_behind =
+                matches!(keep, Keep::Twice | Keep::TwiceOver) && begin.elapsed() < Duration::from_secs(10);
             if found == expected || !is_behind {
                 break;
             }
@@ -128,11 +130,26 @@ fn what_is_kept_is_in_the_segment_and_a_full_one_begins_anew() {
     let bytes = frames[..3].concat().len();
     let mut last = frames[3..].concat();
     last.resize(bytes, 0);
-    for keep in [Keep::Twice, Keep::Once] {
-        let all = frames.concat();
+    let all = frames.concat();
+    for keep in [Keep::Twice, Keep::Once, Keep::TwiceOver, Keep::Apart(1)] {
         assert!(kept(keep, 1 << 20, &batches, &all) == all, "{keep:?}");
+    }
+    for keep in [Keep::Twice, Keep::Once] {
         assert!(kept(keep, bytes as u64, &batches, &last) == last, "{keep:?}");
     }
+}
+
+#[test]
+fn a_frame_is_kept_in_parts_and_told_in_the_journal() {
+    let interrupt = Interrupt::listen().unwrap();
+    let mut disk = Disk::create(&std::env::temp_dir(), Keep::Apart(4), &interrupt).unwrap();
+    let of = |disk: &mut Disk, blocks: usize| -> Vec<i32> {
+        let frame = vec![1; blocks << 12];
+        disk.write(&frame).unwrap().into_iter().map(|(_, length)| length >> 12).collect()
+    };
+    assert_eq!(of(&mut disk, 8), [1, 2, 2, 2, 2]);
+    assert_eq!(of(&mut disk, 9), [1, 3, 3, 3]);
+    assert_eq!(of(&mut disk, 1), [1, 1]);
 }
 
 #[test]

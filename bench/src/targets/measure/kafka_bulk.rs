@@ -80,7 +80,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
     for cores in [1, 2] {
         let floor = Rc::new(Server::floor(setting, cores)?);
         producers.push(Contender::new(&format!("floor {cores}"), &floor, bulk(setting.seconds), &[])?);
-        for (keep, way) in keeping::WAYS {
+        for (keep, way) in keeping::GROWING.into_iter().chain(keeping::trimmed(cores)) {
             let floor = Rc::new(Server::keeping_floor(setting, cores, keep)?);
             producers.push(Contender::new(&format!("{way} {cores}"), &floor, bulk(setting.seconds), &[])?);
         }
@@ -157,10 +157,11 @@ fn findings(seen: &Seen) -> Findings {
             let figure = seen.of(&format!("{kind} {cores} rate"));
             let line = Line::new(&name, Unit::RecordsPerSecond, figure, PRODUCE, floor);
             // What is trimmed leaves its blocks to what comes: only a log that grows needs new ones.
-            let least = keeping::best(|way| seen.of(&format!("{way} {cores} rate")));
+            let ways = if kind == "growing" { keeping::GROWING } else { keeping::trimmed(cores) };
+            let least = keeping::best(&ways, |way| seen.of(&format!("{way} {cores} rate")));
             findings.line(match least {
-                Some(least) if kind == "growing" => line.over(least),
-                _ => line,
+                Some(least) => line.over(least),
+                None => line,
             });
         }
     }
@@ -192,6 +193,8 @@ mod tests {
             ("retained 1 rate", 50.0),
             ("twice 1 rate", 85.0),
             ("once 1 rate", 75.0),
+            ("twice over 1 rate", 70.0),
+            ("apart 1 rate", 95.0),
             ("twice 2 rate", 120.0),
             ("once 2 rate", 150.0),
             ("retained 2 rate", 180.0),
@@ -209,7 +212,8 @@ mod tests {
         assert!(found.lines[5].beside.name.ends_with("depth 4"));
         let floors: Vec<Option<f64>> =
             found.lines.iter().map(|line| line.floor.as_ref().map(Named::middle)).collect();
-        assert_eq!(floors, [Some(85.0), None, Some(150.0), None, None, None]);
+        assert_eq!(floors, [Some(85.0), Some(95.0), Some(150.0), None, None, None]);
+        assert_eq!(found.lines[1].verdict(), Verdict::Missed, "95 of 100 can be kept");
         assert_eq!(found.lines[2].verdict(), Verdict::OutOfReach, "150 of 200 is what can be kept");
     }
 

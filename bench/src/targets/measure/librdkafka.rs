@@ -35,7 +35,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
     let server = Rc::new(Server::own(setting, 1)?);
     let own = Contender::new("own", &server, load(4, 1, 1, PARTITIONS, 1), &[])?;
     let mut least = Vec::new();
-    let floors = [(Keep::Nothing, "floor")].into_iter().chain(keeping::WAYS);
+    let floors = [(Keep::Nothing, "floor")].into_iter().chain(keeping::GROWING);
     for (keep, name) in floors {
         let server = Rc::new(Server::keeping_floor(setting, 1, keep)?);
         least.push(Contender::new(name, &server, load(4, 1, 1, PARTITIONS, 1), &[])?);
@@ -74,7 +74,7 @@ fn findings(seen: &Seen) -> Findings {
         let mock = Named::new(MOCK, seen.of(&format!("{kind} mock")));
         let own = seen.of(&format!("{kind} own"));
         let line = Line::new(name, Unit::RecordsPerSecond, own, NEED, mock);
-        let least = keeping::best(|way| seen.of(&format!("{kind} {way}")));
+        let least = keeping::best(&keeping::GROWING, |way| seen.of(&format!("{kind} {way}")));
         findings.line(match least {
             Some(Named { name, values }) => {
                 line.over(Named::new(&format!("the client against {name}"), values))
