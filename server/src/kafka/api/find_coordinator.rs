@@ -1,4 +1,8 @@
-//! FindCoordinator: the node that coordinates a group. Transactions are told the controller, and refused there.
+//! FindCoordinator: the node that coordinates a group. Transactions are refused, in the words that each kind of client shows.
+//!
+//! It is the first request of a transactional producer, and the only one whose answer has a message. Java's client and those
+//! that ask in its way show that message for errors they have no words for; librdkafka shows it for those it takes as final,
+//! and asks again after any other.
 
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled};
@@ -7,6 +11,8 @@ use crate::kafka::wire::{Reader, WireError};
 
 const KEY_GROUP: i8 = 0;
 const KEY_TRANSACTION: i8 = 1;
+/// From this version on a request may name many keys; librdkafka asks in an earlier one.
+const BATCHED: i16 = 4;
 
 /// Node id and port where there is no coordinator.
 const NOWHERE: i32 = -1;
@@ -14,27 +20,29 @@ const NOWHERE: i32 = -1;
 pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, WireError> {
     let version = call.header.version;
     let request = FindCoordinatorRequest::decode(body, version)?;
-    let is_served = matches!(request.key_type, KEY_GROUP | KEY_TRANSACTION);
-    let nodes = &call.cx.settings.nodes;
-    let coordinator = |key: String| {
-        if is_served {
-            let node = if request.key_type == KEY_GROUP { nodes.of_group(&key) } else { nodes.controller() };
-            return Coordinator {
-                key,
-                node_id: node.id,
-                host: node.host.to_string(),
-                port: i32::from(node.port),
-                ..Coordinator::default()
-            };
+    let refused = match request.key_type {
+        KEY_GROUP => None,
+        KEY_TRANSACTION if version < BATCHED => {
+            Some((ErrorCode::TransactionalIdAuthorizationFailed, "this broker does not serve transactions"))
         }
-        Coordinator {
+        KEY_TRANSACTION => Some((ErrorCode::UnsupportedVersion, "this broker does not serve transactions")),
+        _ => Some((ErrorCode::InvalidRequest, "this kind of coordinator does not exist here")),
+    };
+    let nodes = &call.cx.settings.nodes;
+    let coordinator = |key: String| match refused {
+        None => {
+            let node = nodes.of_group(&key);
+            let (host, port) = (node.host.to_string(), i32::from(node.port));
+            Coordinator { key, node_id: node.id, host, port, ..Coordinator::default() }
+        }
+        Some((error, message)) => Coordinator {
             key,
             node_id: NOWHERE,
             port: NOWHERE,
-            error_code: ErrorCode::InvalidRequest.code(),
-            error_message: Some("this kind of coordinator does not exist here".to_string()),
+            error_code: error.code(),
+            error_message: Some(message.to_string()),
             ..Coordinator::default()
-        }
+        },
     };
     let coordinators = request.keys.into_iter().map(coordinator).collect();
     let mut writer = call.response();

@@ -88,9 +88,13 @@ fn the_coordinator_of_a_group_is_the_core_that_owns_it() {
     }
     assert!(found_on.iter().all(|count| *count > 0), "{found_on:?}");
     let request = FindCoordinatorRequest { key_type: 1, keys: vec!["transaction".to_string()] };
-    let encode = |writer: &mut _, version| request.encode(writer, version);
-    let found = world.exchange((10, 6), encode, FindCoordinatorResponse::decode);
-    assert_eq!(found.coordinators[0].node_id, 5);
+    for (version, error) in [(1, 53), (2, 53), (3, 53), (4, 35), (6, 35)] {
+        let encode = |writer: &mut _, version| request.encode(writer, version);
+        let found = world.exchange((10, version), encode, FindCoordinatorResponse::decode);
+        let Coordinator { node_id, error_code, error_message, .. } = &found.coordinators[0];
+        assert_eq!((*node_id, *error_code), (-1, error));
+        assert_eq!(error_message.as_deref(), Some("this broker does not serve transactions"));
+    }
 }
 
 #[test]
