@@ -138,15 +138,18 @@ impl Files {
         }
     }
 
-    /// Whether it is time to see to the next file: the current one is half full, or a frame found no place.
-    pub fn wants_next(&self) -> bool {
-        self.is_stuck || self.position * 2 > self.file_bytes
+    /// Whether full files are to be released, so that one of them is the next: the current one is half full, or a frame found
+    /// no place.
+    pub fn wants_release(&self) -> bool {
+        self.is_stuck || self.position > self.file_bytes / 2
     }
 
-    /// Whether it is, and there is nothing to go on with.
+    /// Whether a file is to be made because there is nothing to go on with. Later than full ones are to be released, which is
+    /// how there mostly is.
     pub fn needs_another(&self) -> bool {
         let any = self.making.is_some() || !self.unused.is_empty();
-        any && self.spare.is_empty() && self.wants_next()
+        let from = if self.live.len() > 1 { self.file_bytes / 4 * 3 } else { self.file_bytes / 2 };
+        any && self.spare.is_empty() && (self.is_stuck || self.position > from)
     }
 
     /// Bytes of the files that hold frames still needed, and of those that wait to be written again.
@@ -161,8 +164,7 @@ impl Files {
         (self.file_bytes - self.position + spare, self.live.len() as u64 * self.file_bytes + spare)
     }
 
-    /// The operation that begins to prepare another file, if one is needed: the current file is half full and
-    /// there is nothing to go on with.
+    /// The operation that begins to prepare another file, if one is needed.
     pub fn prepare(&mut self) -> Option<Op> {
         if self.making.is_some() || !self.needs_another() {
             return None;

@@ -1,10 +1,11 @@
 //! Checkpoints: what recovery needs of the past, so that journal files may be used again.
 //!
-//! In: which journal files are full; what is settled. Out: syncs of segments and directories, then one small
-//! file, whole or not at all. Never: lets go of a frame before everything it held is durable elsewhere.
+//! In: which journal files are full, and whether it is time to release them; what is settled. Out: syncs of segments
+//! and directories, then one small file, whole or not at all. Never: lets go of a frame before everything it held is durable
+//! elsewhere.
 //!
 //! ```text
-//!   idle ─(a file is full)─> settling ─> syncing ─> writing ─> syncing the file ─> renaming ─> syncing the
+//!   idle ─(full, and due)──> settling ─> syncing ─> writing ─> syncing the file ─> renaming ─> syncing the
 //!     ^                                                                                        directory
 //!     ├──────────────── journal files up to it are spare, removed segments are unlinked ──────────┤
 //!     └──────────────── no room for the small file: begun again later ──(not a sync) ─────────────┘
@@ -34,7 +35,7 @@ pub(super) struct Checkpointer {
     durable: u64,
     /// What the last one contains, and its chain.
     upto: (u64, u32),
-    /// Memory has most of what is in full files settled, so that one costs little now.
+    /// Memory has begun to settle what is in full files, so that one costs less now than later.
     is_cheap: bool,
     /// Bytes placed when the last one began.
     placed_bytes: u64,
@@ -104,8 +105,8 @@ impl Checkpointer {
         self.durable = sequence;
     }
 
-    /// Most of what is in full files is about to be settled anyway.
-    pub(super) fn is_cheap(&mut self) {
+    /// Memory begins to settle what is in full files.
+    pub(super) fn becomes_cheap(&mut self) {
         self.is_cheap = true;
     }
 
@@ -148,8 +149,8 @@ impl Checkpointer {
 }
 
 impl Shard {
-    /// Begins a checkpoint when a journal file is full, and goes on once everything in it is settled. Not before memory has so
-    /// much settled anyway or the next file is half full: what is settled for a checkpoint alone is in two short runs.
+    /// Begins a checkpoint when a journal file is full, and goes on once everything in it is settled. Not before memory begins to
+    /// have it settled or the next file is half full: what is settled for a checkpoint alone is in two short runs.
     pub(super) fn drive_checkpoint(&mut self) {
         self.remove_files();
         if self.failed.is_some() || self.room.is_held() {
@@ -163,7 +164,7 @@ impl Shard {
                 let is_much = placed_bytes >= PLACED_SEGMENTS_MAX * self.place.sizes.segment_bytes;
                 let again = (owes || is_much).then_some(self.checkpointer.upto);
                 let is_due = self.checkpointer.is_cheap
-                    || self.journal.files().wants_next()
+                    || self.journal.files().wants_release()
                     || self.shortage().is_some();
                 let full = self.journal.files().full_upto().filter(|_| is_due);
                 let Some((sequence, chain)) = full.or(again) else {

@@ -90,7 +90,7 @@ impl Shard {
                     return;
                 }
                 if self.journal.files().full_upto().is_some() {
-                    self.checkpointer.is_cheap();
+                    self.checkpointer.becomes_cheap();
                 }
                 self.settle_upto(self.held.sequence_at(bytes_max / 4));
                 return;

@@ -379,10 +379,12 @@ fn a_journal_file_that_is_gone_or_cut_is_told_from_one_that_never_was() {
     let scratch = Scratch::new("journal-set");
     let mut rig = Rig::open(&scratch.0, 1);
     rig.shard(LOG).create(LOG);
-    for request in 0..50 {
+    for request in 0..70 {
         rig.append(LOG, &vec![1; 100_000], request);
         rig.settle();
     }
+    // One file is needed, one is spare and has frames of before, two are not used.
+    assert_eq!(rig.shards[0].counts().checkpoints, 1);
     drop(rig);
     let directory = scratch.0.join("journal/0");
     let mut seen = 0;
@@ -402,7 +404,22 @@ fn a_journal_file_that_is_gone_or_cut_is_told_from_one_that_never_was() {
         seen += 1;
     }
     assert_eq!(seen, crate::limits::JOURNAL_FILES_MAX);
-    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 50);
+    assert_eq!(Rig::open(&scratch.0, 1).read_all(LOG, 0).len(), 70);
+}
+
+#[test]
+fn full_journal_files_are_released_before_another_is_made() {
+    let scratch = Scratch::new("released");
+    let mut rig = Rig::open_with(&OpenConfig { memory_bytes: 64 << 20, ..config(&scratch.0, 1) });
+    (0..50).for_each(|log| rig.shards[0].create(LogId(log)));
+    for request in 0..1500 {
+        rig.append(LogId(request % 50), &[1; 10_000], request);
+        rig.settle();
+    }
+    let files = std::fs::read_dir(scratch.0.join("journal/0")).unwrap();
+    let filled = files.filter(|file| file.as_ref().unwrap().metadata().unwrap().len() > 4096).count();
+    assert!(rig.shards[0].counts().checkpoints >= 4);
+    assert_eq!(filled, 2);
 }
 
 #[test]
