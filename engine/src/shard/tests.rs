@@ -670,6 +670,53 @@ fn what_is_not_needed_goes_and_what_is_stays_at_its_offset() {
 }
 
 #[test]
+fn what_a_compaction_leaves_is_gone_before_the_next_begins() {
+    let scratch = Scratch::new("given-up");
+    let mut rig = open_with_small_segments(&scratch);
+    rig.shards[0].create(LOG);
+    for request in 0..100 {
+        rig.append(LOG, &vec![request as u8; 20_000], request);
+        rig.settle();
+    }
+    drop(rig);
+    let mut rig = open_with_small_segments(&scratch);
+    let dropping = || Dropping { ranges: vec![0..40], share_min: 0.5, codecs: Codecs::NONE };
+    assert!(rig.shards[0].drop_records(LOG, dropping(), rig.now));
+    // The device takes nothing of it, and is slow to take away what there is.
+    let (shard, mut removal, mut wanted) = (&mut rig.shards[0], None, Vec::new());
+    for _ in 0..200 {
+        rig.now.monotonic_us += 10_000;
+        shard.commit(rig.now);
+        shard.collect(&mut wanted);
+        for (token, op) in wanted.drain(..) {
+            match &op {
+                Op::Write { durable: false, .. } => {
+                    shard.complete(Completion { token, result: Err(Fault { errno: libc::EIO }) });
+                }
+                Op::Remove { .. } => removal = Some((token, op)),
+                _ => shard.complete(Disk::Machine.execute(token, op)),
+            }
+        }
+    }
+    assert!(!shard.drop_records(LOG, dropping(), rig.now), "the file is still to be removed");
+    let (token, op) = removal.expect("it is being removed");
+    shard.complete(Disk::Machine.execute(token, op));
+    assert!(!shard.is_compacting());
+    rig.append(LOG, b"more", 100);
+    rig.settle();
+    let before = rig.shards[0].retained().records_bytes;
+    let mut begun = 0;
+    while rig.shards[0].drop_records(LOG, dropping(), rig.now) {
+        begun += 1;
+        while rig.shards[0].is_compacting() {
+            rig.settle();
+        }
+    }
+    assert_eq!((begun, rig.shards[0].failure()), (1, None));
+    assert!(rig.shards[0].retained().records_bytes < before - 300_000);
+}
+
+#[test]
 fn nothing_goes_before_what_says_that_it_may_is_durable() {
     let scratch = Scratch::new("dropping-late");
     let mut rig = open_with_small_segments(&scratch);

@@ -88,6 +88,8 @@ struct Job {
     now_s: u32,
     to_rewrite: VecDeque<Offset>,
     output: Option<Output>,
+    /// Nothing is left to do but to take away what was being written.
+    is_given_up: bool,
 }
 
 /// A segment being written anew.
@@ -228,7 +230,8 @@ impl Shard {
         let to_rewrite = segments().map(|segment| segment.name.base).collect();
         let (now_s, keys) = (seconds(now), compact::KeyMap::new(COMPACTION_KEYS_MAX));
         let fate = Fate::Superseded(Superseded { rules, now_s, keys, to_map, mapped: 0, closed: false });
-        self.compactor.job = Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None }));
+        self.compactor.job =
+            Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None, is_given_up: false }));
         true
     }
 
@@ -252,8 +255,8 @@ impl Shard {
             let (base, from) = (segment.name.base, segment.name.base.max(start));
             let stays = segment.end() - from - fate.count(from..segment.end());
             let left = self.compactor.left.get(&(log, base)).copied();
-            let left = left.unwrap_or(segment.end() - base).max(1);
-            if left.saturating_sub(stays) as f64 >= share_min * left as f64 && stays < left {
+            let left = left.unwrap_or(segment.end() - base);
+            if stays < left && (left - stays) as f64 >= share_min * left as f64 {
                 worth.push((base, stays));
             }
         }
@@ -263,7 +266,8 @@ impl Shard {
         let to_rewrite = worth.iter().map(|(base, _)| *base).collect();
         self.compactor.left.extend(worth.into_iter().map(|(base, stays)| ((log, base), stays)));
         let (fate, now_s) = (Fate::Dropped(fate), seconds(now));
-        self.compactor.job = Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None }));
+        self.compactor.job =
+            Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None, is_given_up: false }));
         true
     }
 
@@ -434,6 +438,7 @@ impl Shard {
         self.compactor.in_flight = false;
         let Some(mut job) = self.compactor.job.take() else { return };
         let done = match (result, &step) {
+            _ if job.is_given_up => return self.end(&job),
             (Ok(done), _) => done,
             // Whether the name was changed is not known, so what stands under it is not either.
             (Err(fault), Step::Rename | Step::OpenDirectory | Step::SyncDirectory)
@@ -442,13 +447,13 @@ impl Shard {
                 let directory = segment::directory(&self.place.directory, job.log);
                 return self.fail("write a segment anew", directory, fault);
             }
-            (Err(_), _) => return self.give_up(&job),
+            (Err(_), _) => return self.give_up(job),
         };
         if let Step::Rename = step {
             self.renamed(&mut job);
         }
         if !self.contains(job.log) {
-            return self.give_up(&job);
+            return self.give_up(job);
         }
         match self.take_step(&mut job, step, done) {
             Ok(Some(op)) => {
@@ -457,7 +462,7 @@ impl Shard {
                 self.compactor.job = Some(job);
             }
             Ok(None) => self.compactor.job = Some(job),
-            Err(()) => self.give_up(&job),
+            Err(()) => self.give_up(job),
         }
     }
 
@@ -522,12 +527,22 @@ impl Shard {
         }
     }
 
-    /// Ends the compaction where it is. Every segment is as it was, or whole as it is now.
-    fn give_up(&mut self, job: &Job) {
-        if let Some(output) = job.output.as_ref().filter(|output| output.stage != Stage::Named) {
-            let path = unfinished(&self.place.directory, job.log, output.base);
-            self.remove(Op::Remove { path });
-        }
+    /// Ends the compaction where it is. Every segment is as it was, or whole as it is now. What was being written is taken away
+    /// before another may begin, which would give a file the same name.
+    fn give_up(&mut self, mut job: Box<Job>) {
+        self.compactor.left.retain(|(log, _), _| *log != job.log);
+        let Some(output) = job.output.take().filter(|output| output.stage != Stage::Named) else {
+            return self.end(&job);
+        };
+        let path = unfinished(&self.place.directory, job.log, output.base);
+        job.is_given_up = true;
+        self.compactor.in_flight = true;
+        self.want(Work::Compaction(Box::new(Step::Remove)), Op::Remove { path });
+        self.compactor.job = Some(job);
+    }
+
+    /// Nothing is left of the compaction.
+    fn end(&mut self, job: &Job) {
         if !self.contains(job.log) {
             let directory = segment::directory(&self.place.directory, job.log);
             self.checkpointer.remove_directory_after(self.journal.gathering_sequence(), directory);
