@@ -239,6 +239,10 @@ fn settings_that_cannot_be_are_refused_with_a_reason() {
 fn records_are_dropped_in_every_version() {
     for version in versions(21) {
         let mut server = server();
+        for (name, policy) in [("kept", "compact"), ("both", "compact,delete")] {
+            let configs = vec![("cleanup.policy".to_string(), Some(policy.to_string()))];
+            server.create(7, vec![NewTopic { num_partitions: 1, configs, ..topic(name) }], false);
+        }
         let topic = |name: &str, partitions: &[(i32, i64)]| DeleteRecordsTopic {
             name: name.to_string(),
             partitions: partitions
@@ -252,6 +256,8 @@ fn records_are_dropped_in_every_version() {
                 topic("none", &[(0, 0)]),
                 topic("q", &[(0, 0)]),
                 topic("s", &[(0, 10)]),
+                topic("kept", &[(0, 0)]),
+                topic("both", &[(0, 0)]),
             ],
             timeout_ms: 1000,
         };
@@ -267,8 +273,14 @@ fn records_are_dropped_in_every_version() {
             })
             .collect();
         let of_t = vec![(1, 5, 0), (0, 10, 0), (0, 2, 0), (1, -1, 1), (2, -1, 3), (-1, -1, 3), (0, -1, 1)];
-        let expected =
-            [("t", of_t), ("none", vec![(0, -1, 3)]), ("q", vec![(0, -1, 44)]), ("s", vec![(0, 10, 0)])];
+        let expected = [
+            ("t", of_t),
+            ("none", vec![(0, -1, 3)]),
+            ("q", vec![(0, -1, 44)]),
+            ("s", vec![(0, 10, 0)]),
+            ("kept", vec![(0, -1, 44)]),
+            ("both", vec![(0, 2, 0)]),
+        ];
         assert_eq!(answered, expected);
     }
 }

@@ -3,6 +3,7 @@
 use ringmain_engine::types::{LogId, Offset};
 
 use super::partition::log_of;
+use crate::broker::cleaning::is_deleted;
 use crate::broker::command::{Command, Event};
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
@@ -52,6 +53,10 @@ fn place(
 ) -> Result<(LogId, Option<Offset>), ErrorCode> {
     let topic = call.cx.catalog.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let log = log_of(topic, asked.index)?;
+    // A topic that is only compacted keeps the last record of each key.
+    if !is_deleted(&topic.configs) {
+        return Err(ErrorCode::PolicyViolation);
+    }
     let before = match asked.offset {
         HIGH_WATERMARK => None,
         offset => Some(u64::try_from(offset).ok().ok_or(ErrorCode::OffsetOutOfRange)?),
