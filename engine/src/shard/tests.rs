@@ -680,7 +680,8 @@ fn what_a_compaction_leaves_is_gone_before_the_next_begins() {
     }
     drop(rig);
     let mut rig = open_with_small_segments(&scratch);
-    let dropping = || Dropping { ranges: std::iter::once(0..40).collect(), share_min: 0.5, codecs: Codecs::NONE };
+    let dropping =
+        || Dropping { ranges: std::iter::once(0..40).collect(), share_min: 0.5, codecs: Codecs::NONE };
     assert!(rig.shards[0].drop_records(LOG, dropping(), rig.now));
     // The device takes nothing of it, and is slow to take away what there is.
     let (shard, mut removal, mut wanted) = (&mut rig.shards[0], None, Vec::new());

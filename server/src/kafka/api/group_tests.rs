@@ -221,7 +221,11 @@ fn every_coordinator_is_this_node() {
     let mut node = Node::new();
     for version in 0..=6 {
         let keys = if version < 4 { vec![text("g")] } else { vec![text("g"), text("h")] };
-        for (key_type, error) in [(0, ErrorCode::None), (1, ErrorCode::None), (2, ErrorCode::InvalidRequest)]
+        let no_transactions = match version {
+            ..4 => ErrorCode::TransactionalIdAuthorizationFailed,
+            _ => ErrorCode::UnsupportedVersion,
+        };
+        for (key_type, error) in [(0, ErrorCode::None), (1, no_transactions), (2, ErrorCode::InvalidRequest)]
         {
             let request = FindCoordinatorRequest { key_type, keys: keys.clone() };
             let response: FindCoordinatorResponse = node.ask(
