@@ -669,17 +669,23 @@ fn what_is_not_needed_goes_and_what_is_stays_at_its_offset() {
     expect(&mut open());
 }
 
-#[test]
-fn what_a_compaction_leaves_is_gone_before_the_next_begins() {
-    let scratch = Scratch::new("given-up");
-    let mut rig = open_with_small_segments(&scratch);
+/// Two logs, of which the first has a hundred records in segments that a checkpoint knows to be sealed, but for the last.
+fn with_sealed_segments(scratch: &Scratch) -> Rig {
+    let mut rig = open_with_small_segments(scratch);
     rig.shards[0].create(LOG);
+    rig.shards[0].create(OTHER);
     for request in 0..100 {
         rig.append(LOG, &vec![request as u8; 20_000], request);
         rig.settle();
     }
     drop(rig);
-    let mut rig = open_with_small_segments(&scratch);
+    open_with_small_segments(scratch)
+}
+
+#[test]
+fn what_a_compaction_leaves_is_gone_before_the_next_begins() {
+    let scratch = Scratch::new("given-up");
+    let mut rig = with_sealed_segments(&scratch);
     let dropping =
         || Dropping { ranges: std::iter::once(0..40).collect(), share_min: 0.5, codecs: Codecs::NONE };
     assert!(rig.shards[0].drop_records(LOG, dropping(), rig.now));
@@ -720,15 +726,7 @@ fn what_a_compaction_leaves_is_gone_before_the_next_begins() {
 #[test]
 fn nothing_goes_before_what_says_that_it_may_is_durable() {
     let scratch = Scratch::new("dropping-late");
-    let mut rig = open_with_small_segments(&scratch);
-    rig.shards[0].create(LOG);
-    rig.shards[0].create(OTHER);
-    for request in 0..100 {
-        rig.append(LOG, &vec![request as u8; 20_000], request);
-        rig.settle();
-    }
-    drop(rig);
-    let mut rig = open_with_small_segments(&scratch);
+    let mut rig = with_sealed_segments(&scratch);
     let before = rig.shards[0].retained().records_bytes;
     rig.append(OTHER, b"the first fifty are not needed", 100);
     let dropping = Dropping { ranges: vec![0..40, 45..50], share_min: 0.5, codecs: Codecs::NONE };

@@ -230,8 +230,7 @@ impl Shard {
         let to_rewrite = segments().map(|segment| segment.name.base).collect();
         let (now_s, keys) = (seconds(now), compact::KeyMap::new(COMPACTION_KEYS_MAX));
         let fate = Fate::Superseded(Superseded { rules, now_s, keys, to_map, mapped: 0, closed: false });
-        self.compactor.job =
-            Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None, is_given_up: false }));
+        self.compactor.job = Some(Box::new(Job::new(log, fate, now_s, to_rewrite)));
         true
     }
 
@@ -266,8 +265,7 @@ impl Shard {
         let to_rewrite = worth.iter().map(|(base, _)| *base).collect();
         self.compactor.left.extend(worth.into_iter().map(|(base, stays)| ((log, base), stays)));
         let (fate, now_s) = (Fate::Dropped(fate), seconds(now));
-        self.compactor.job =
-            Some(Box::new(Job { log, fate, now_s, to_rewrite, output: None, is_given_up: false }));
+        self.compactor.job = Some(Box::new(Job::new(log, fate, now_s, to_rewrite)));
         true
     }
 
@@ -551,6 +549,10 @@ impl Shard {
 }
 
 impl Job {
+    fn new(log: LogId, fate: Fate, now_s: u32, to_rewrite: VecDeque<Offset>) -> Job {
+        Job { log, fate, now_s, to_rewrite, output: None, is_given_up: false }
+    }
+
     /// Filters what was read, until a run is complete or more must be read.
     fn look_at_more(&mut self, partition: &Partition, run_bytes: usize) {
         // A trim that is not durable may not have been.

@@ -6,13 +6,14 @@
 
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled};
-use crate::kafka::wire::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
+use crate::kafka::wire::find_coordinator::{
+    BATCHED, Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
 use crate::kafka::wire::{Reader, WireError};
 
 const KEY_GROUP: i8 = 0;
 const KEY_TRANSACTION: i8 = 1;
-/// From this version on a request may name many keys; librdkafka asks in an earlier one.
-const BATCHED: i16 = 4;
+const NO_TRANSACTIONS: &str = "this broker does not serve transactions";
 
 /// Node id and port where there is no coordinator.
 const NOWHERE: i32 = -1;
@@ -22,10 +23,11 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
     let request = FindCoordinatorRequest::decode(body, version)?;
     let refused = match request.key_type {
         KEY_GROUP => None,
+        // Earlier versions are those of librdkafka.
         KEY_TRANSACTION if version < BATCHED => {
-            Some((ErrorCode::TransactionalIdAuthorizationFailed, "this broker does not serve transactions"))
+            Some((ErrorCode::TransactionalIdAuthorizationFailed, NO_TRANSACTIONS))
         }
-        KEY_TRANSACTION => Some((ErrorCode::UnsupportedVersion, "this broker does not serve transactions")),
+        KEY_TRANSACTION => Some((ErrorCode::UnsupportedVersion, NO_TRANSACTIONS)),
         _ => Some((ErrorCode::InvalidRequest, "this kind of coordinator does not exist here")),
     };
     let nodes = &call.cx.settings.nodes;

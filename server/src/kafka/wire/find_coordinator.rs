@@ -10,7 +10,7 @@
 use super::primitives::{Reader, WireError, Writer};
 
 /// From this version on a request names many keys.
-const BATCHED: i16 = 4;
+pub const BATCHED: i16 = 4;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FindCoordinatorRequest {
