@@ -78,6 +78,8 @@ pub struct Partition {
     /// Segments that end at or below are known to be sealed by the last checkpoint, and by the one being made.
     sealed_below: Offset,
     sealed_below_next: Offset,
+    /// The segment that holds the last of what is below is sealed once all of it is settled.
+    seal_below: Offset,
     /// A segment of so many bytes is sealed, though others may become longer.
     pub segment_bytes_max: u64,
     /// Bytes of the log in the frame that is becoming durable.
@@ -127,6 +129,7 @@ impl Partition {
             holes: Vec::new(),
             sealed_below: 0,
             sealed_below_next: 0,
+            seal_below: 0,
             segment_bytes_max: u64::MAX,
             in_frame_bytes: 0,
             placement: None,
@@ -180,6 +183,38 @@ impl Partition {
     pub fn compactable(&self) -> impl Iterator<Item = &Segment> {
         let sealed = self.segments.list().iter().take_while(|segment| segment.sealed);
         sealed.filter(|segment| segment.end() <= self.sealed_below && segment.end() < self.marks().durable)
+    }
+
+    /// Of what no sealed segment has that the last checkpoint knows: the time of the oldest run or batch, and its bytes.
+    pub fn unsealed(&self) -> Option<(i64, u64)> {
+        let segments = self.segments.list().iter();
+        let segments = segments.filter(|segment| !segment.sealed || segment.end() > self.sealed_below);
+        let runs =
+            segments.flat_map(Segment::live_runs).filter(|run| run.end_offset.get() > self.durable_start);
+        let (mut oldest_ms, mut bytes) = (None, self.unsettled_bytes as u64);
+        for run in runs {
+            oldest_ms.get_or_insert(run.max_timestamp_ms.get());
+            bytes += u64::from(run.bytes.get());
+        }
+        let behind = || self.tail.from(self.marks.settled).next().map(|batch| batch.max_timestamp_ms);
+        Some((oldest_ms.or_else(behind)?, bytes))
+    }
+
+    /// Has everything that is durable now settled into segments that are sealed.
+    pub fn seal(&mut self) {
+        self.seal_below = self.marks.durable;
+    }
+
+    /// Whether something is to be settled or sealed for that.
+    pub fn wants_sealing(&self) -> bool {
+        self.marks.settled < self.seal_below || self.is_active_to_be_sealed()
+    }
+
+    /// Whether the segment being filled is to be sealed, rather than anything more written into it.
+    pub fn is_active_to_be_sealed(&self) -> bool {
+        let active = self.segments.active().filter(|active| !active.runs.is_empty());
+        self.marks.settled >= self.seal_below
+            && active.is_some_and(|active| active.name.base < self.seal_below)
     }
 
     /// Whether the journal may mean a run in the segment that the last checkpoint does not know.

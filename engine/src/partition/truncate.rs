@@ -65,6 +65,7 @@ impl Partition {
         self.marks.durable = self.marks.durable.min(end);
         self.sealed_below = self.sealed_below.min(end);
         self.sealed_below_next = self.sealed_below_next.min(end);
+        self.seal_below = self.seal_below.min(end);
         let mut gone = Vec::new();
         if end < self.marks.settled {
             // Also if no segment is found: its file may be gone, and yet an older checkpoint refers to it.

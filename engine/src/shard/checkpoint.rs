@@ -37,6 +37,8 @@ pub(super) struct Checkpointer {
     upto: (u64, u32),
     /// Memory has begun to settle what is in full files, so that one costs less now than later.
     is_cheap: bool,
+    /// Segments were sealed for one to know them.
+    is_asked: bool,
     /// Bytes placed when the last one began.
     placed_bytes: u64,
     /// Trimmed segments that the last checkpoint, or the journal behind it, may still mean; and those that the one being
@@ -110,6 +112,11 @@ impl Checkpointer {
         self.is_cheap = true;
     }
 
+    /// One is to be made of the logs as they are.
+    pub(super) fn ask(&mut self) {
+        self.is_asked = true;
+    }
+
     pub(super) fn durable_upto(&self) -> u64 {
         self.durable
     }
@@ -162,7 +169,7 @@ impl Shard {
                 let owes = !(self.checkpointer.owed.is_empty() && self.checkpointer.let_go.is_empty());
                 let placed_bytes = self.counts.placed_bytes - self.checkpointer.placed_bytes;
                 let is_much = placed_bytes >= PLACED_SEGMENTS_MAX * self.place.sizes.segment_bytes;
-                let again = (owes || is_much).then_some(self.checkpointer.upto);
+                let again = (owes || is_much || self.checkpointer.is_asked).then_some(self.checkpointer.upto);
                 let is_due = self.checkpointer.is_cheap
                     || self.journal.files().wants_release()
                     || self.shortage().is_some();
@@ -192,6 +199,7 @@ impl Shard {
                 let checkpoint = Box::new(self.checkpoint(sequence, chain));
                 self.checkpointer.let_go.append(&mut self.checkpointer.owed);
                 self.checkpointer.placed_bytes = self.counts.placed_bytes;
+                self.checkpointer.is_asked = false;
                 self.logs.values_mut().for_each(|partition| partition.checkpoint_begins());
                 let (mut files, mut directories) = self.settler.take_dirty();
                 if planted(Bug::CheckpointBeforeSync) {

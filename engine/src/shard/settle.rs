@@ -171,6 +171,19 @@ impl Shard {
         self.settler.queue.extend(logs);
     }
 
+    /// Has everything that is durable of the log in sealed segments, and a checkpoint know them.
+    pub(super) fn seal(&mut self, log: LogId) {
+        let Some(partition) = self.logs.get_mut(&log) else { return };
+        partition.seal();
+        if !partition.wants_sealing() {
+            return self.checkpointer.ask();
+        }
+        if !partition.settling {
+            partition.settling = true;
+            self.settler.queue(log);
+        }
+    }
+
     /// Begins queued work while little is in flight.
     pub(super) fn drive_settling(&mut self) {
         let bytes_max = LONG_RUNS_IN_FLIGHT_MAX * self.place.sizes.run_bytes;
@@ -205,8 +218,9 @@ impl Shard {
             return self.settler.queue.push_front(log);
         }
         let cuts = partition.reserves_in_vain(is_short);
+        let seals = partition.is_active_to_be_sealed();
         match (batches.is_empty(), partition.segments.active()) {
-            _ if cuts => {}
+            _ if cuts || seals => {}
             (true, _) if partition.unsettled_bytes() == 0 && !partition.may_begin_next() => {
                 partition.settling = false;
                 return;
@@ -243,7 +257,7 @@ impl Shard {
             return self.settle_with(log, Step::Cut, Op::Truncate { file, length });
         }
         let full = active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
-        if full || active.is_cut() || batches.is_empty() {
+        if full || seals || active.is_cut() || batches.is_empty() {
             let table = run::seal(log, active.name.base, &active.runs, active.position);
             let mut aligned = crate::io::buffer::aligned(table.len());
             aligned.extend_from_slice(&table);
@@ -334,6 +348,9 @@ impl Shard {
             }
             (Step::CutSealed, _) => {
                 if let Some(partition) = self.logs.get_mut(&job.log) {
+                    if partition.is_active_to_be_sealed() {
+                        self.checkpointer.ask();
+                    }
                     partition.segments.seal();
                 }
             }
@@ -402,6 +419,7 @@ impl Shard {
         let Some(partition) = self.logs.get_mut(&log) else { return };
         let more = partition.wants_settling(self.place.sizes.run_bytes, self.place.before_bytes_max())
             || partition.is_unsettled(upto)
+            || partition.wants_sealing()
             || partition.may_begin_next();
         partition.settling = more;
         if more {

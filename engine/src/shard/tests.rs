@@ -594,6 +594,7 @@ fn compaction_keeps_the_last_record_of_each_key_at_its_offset_and_gives_the_room
         dirty_ratio_min: 0.5,
         lag_ms_min: 0,
         lag_ms_max: u64::MAX,
+        sealed_after_ms: u64::MAX,
         deletions_kept_ms: 0,
         codecs: crate::segment::compact::Codecs::NONE,
     };
@@ -623,6 +624,51 @@ fn compaction_keeps_the_last_record_of_each_key_at_its_offset_and_gives_the_room
     assert!(report.findings.is_empty(), "{:?}", report.findings.first());
     let mut rig = open();
     expect(&mut rig);
+}
+
+#[test]
+fn a_small_log_is_compacted_once_its_records_are_old() {
+    let scratch = Scratch::new("compaction-by-age");
+    let open = || Rig::open(&scratch.0, 1);
+    let mut rig = open();
+    rig.shards[0].create(LOG);
+    for request in 0..300 {
+        keyed(&mut rig, &format!("key {}", request % 7), &[request as u8], request);
+    }
+    let rules = Compaction {
+        dirty_ratio_min: 0.5,
+        lag_ms_min: 0,
+        lag_ms_max: u64::MAX,
+        sealed_after_ms: 1000,
+        deletions_kept_ms: 0,
+        codecs: Codecs::NONE,
+    };
+    let ask = |rig: &mut Rig| {
+        let begun = rig.shards[0].compact(LOG, rules, rig.now);
+        for _ in 0..20 {
+            rig.settle(); // a step of what nobody waits for
+        }
+        assert!(!rig.shards[0].is_compacting());
+        begun
+    };
+    rig.now.wall_ms = 1000;
+    assert!(!ask(&mut rig), "they are young");
+    assert_eq!((rig.shards[0].counts().settled_runs, rig.shards[0].counts().checkpoints), (0, 0));
+    rig.now.wall_ms = 1001;
+    assert!(!ask(&mut rig), "first they are sealed");
+    assert_eq!((rig.shards[0].counts().settled_runs, rig.shards[0].counts().checkpoints), (1, 1));
+    assert!(!ask(&mut rig), "the last record stays where it is");
+    assert_eq!((rig.shards[0].counts().settled_runs, rig.shards[0].counts().checkpoints), (1, 1));
+    keyed(&mut rig, "key 0", b"n", 300);
+    assert!(ask(&mut rig));
+    let expected: Vec<_> = (293..300).map(|last| (last, last as u8)).chain([(300, b'n')]).collect();
+    assert_eq!(rig.read_all(LOG, 0), expected);
+    rig.now.wall_ms = 5000;
+    assert!(!ask(&mut rig), "one more is not much of the log");
+    drop(rig);
+    let report = crate::verify::verify_on(&Disk::Machine, &scratch.0).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings.first());
+    assert_eq!(open().read_all(LOG, 0), expected);
 }
 
 #[test]

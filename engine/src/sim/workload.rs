@@ -107,6 +107,7 @@ impl World {
             dirty_ratio_min: 0.1,
             lag_ms_min: 0,
             lag_ms_max: u64::MAX,
+            sealed_after_ms: if choice >> 63 == 0 { 0 } else { u64::MAX },
             deletions_kept_ms: if deletions_go { 0 } else { u64::MAX },
             codecs: Codecs::NONE,
         };

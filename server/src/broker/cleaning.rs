@@ -57,6 +57,7 @@ fn rules(configs: &BTreeMap<String, String>) -> Compaction {
         dirty_ratio_min: topic_config::number(configs, "min.cleanable.dirty.ratio"),
         lag_ms_min: topic_config::number(configs, "min.compaction.lag.ms"),
         lag_ms_max: topic_config::number(configs, "max.compaction.lag.ms"),
+        sealed_after_ms: topic_config::number(configs, "segment.ms"),
         deletions_kept_ms: topic_config::number(configs, "delete.retention.ms"),
         codecs: CODECS,
     }
@@ -152,6 +153,7 @@ mod tests {
         let rules = rules(&configs(&[("min.compaction.lag.ms", "7"), ("min.cleanable.dirty.ratio", "0.25")]));
         assert_eq!((rules.lag_ms_min, rules.dirty_ratio_min), (7, 0.25));
         assert_eq!((rules.deletions_kept_ms, rules.lag_ms_max), (86_400_000, i64::MAX as u64));
+        assert_eq!(rules.sealed_after_ms, 604_800_000);
     }
 
     #[test]

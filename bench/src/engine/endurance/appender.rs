@@ -31,6 +31,7 @@ const RULES: Compaction = Compaction {
     dirty_ratio_min: 0.5,
     lag_ms_min: 0,
     lag_ms_max: u64::MAX,
+    sealed_after_ms: u64::MAX,
     deletions_kept_ms: 0,
     codecs: Codecs::NONE,
 };

@@ -31,7 +31,7 @@ use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::limits::{COMPACTION_KEYS_MAX, COMPACTION_RUNS_MAX, DROPPED_RANGES_MAX, Sizes};
 use crate::partition::Partition;
 use crate::planted::{Bug, planted};
-use crate::segment::{self, compact};
+use crate::segment::{self, Segment, compact};
 use crate::types::{LogId, Now, Offset};
 
 /// A step that moves less than this part of a run takes this part of the time between steps.
@@ -46,6 +46,9 @@ pub struct Compaction {
     pub lag_ms_min: u64,
     /// With records older than so many ms that never were compacted it is worth while in any case.
     pub lag_ms_max: u64,
+    /// With records older than so many ms, or than `lag_ms_max`, a segment is sealed before it is full, if they are so much
+    /// of the log that a compaction with them would be worth while.
+    pub sealed_after_ms: u64,
     /// Deletions are kept for so many ms after they were compacted first, for readers to see them.
     pub deletions_kept_ms: u64,
     /// How to look into compressed batches.
@@ -199,7 +202,8 @@ impl Output {
 
 impl Shard {
     /// Begins to compact the log if that is worth while and no other is being compacted; tells whether it did. What
-    /// it does is not to be waited for: until it is done, all records are there.
+    /// it does is not to be waited for: until it is done, all records are there. If it would be worth while were more of the
+    /// log in sealed segments, they are sealed, and a later call finds them.
     pub fn compact(&mut self, log: LogId, rules: Compaction, now: Now) -> bool {
         let Some(partition) = self.free_to_compact(log) else { return false };
         let start = partition.durable_start();
@@ -223,8 +227,15 @@ impl Shard {
             overdue |= place.max_timestamp_ms.get() < older;
             to_map.push_back((base, place));
         }
-        let ratio = dirty_bytes as f64 / (clean_bytes + dirty_bytes).max(1) as f64;
-        if to_map.is_empty() || !(overdue || ratio >= rules.dirty_ratio_min) {
+        let is_much = |bytes| bytes as f64 >= rules.dirty_ratio_min * (clean_bytes + bytes) as f64;
+        if to_map.is_empty() || !(overdue || is_much(dirty_bytes)) {
+            let sealed_after_ms = rules.sealed_after_ms.min(rules.lag_ms_max).max(rules.lag_ms_min);
+            let is_old = |oldest_ms| oldest_ms < now.wall_ms.saturating_sub_unsigned(sealed_after_ms);
+            let unsealed = partition.unsealed().filter(|_| !partition.wants_sealing());
+            let unsealed = unsealed.filter(|(oldest_ms, _)| is_old(*oldest_ms));
+            if unsealed.is_some_and(|(oldest_ms, bytes)| oldest_ms < older || is_much(dirty_bytes + bytes)) {
+                self.seal(log);
+            }
             return false;
         }
         let to_rewrite = segments().map(|segment| segment.name.base).collect();
@@ -517,6 +528,9 @@ impl Shard {
                 self.counts.compacted_bytes += before.saturating_sub(output.position);
                 let runs = std::mem::take(&mut output.runs);
                 partition.segments.replace(output.base, runs, output.position, file);
+                // Nobody is to see anew what is gone.
+                let end = partition.segments.get(output.base).map_or(0, Segment::end);
+                partition.tail.forget(u64::MAX, end);
                 self.open_files.opened(job.log, output.base.into());
                 self.segment_replaced(job.log, output.base);
             }
