@@ -205,18 +205,30 @@ impl Segments {
         runs.map(|run| (run.max_timestamp_ms.get(), run.base_offset.get())).max_by_key(|(time, _)| *time)
     }
 
-    /// Another file has taken the place of a sealed segment: the same offsets, with fewer records in them.
-    pub fn replace(&mut self, base: Offset, runs: Vec<RunPlace>, position: u64, file: Descriptor) {
-        let Some(segment) = self.list.iter_mut().find(|segment| segment.name.base == base) else { return };
-        let (first, last) = (segment.runs.first(), segment.end());
-        assert!(
-            segment.sealed && first.map(|run| run.base_offset) == runs.first().map(|run| run.base_offset)
-        );
-        assert!(!segment.is_cut(), "a log that was truncated is not compacted");
-        let (name, limit) = (segment.name, segment.limit);
-        let is_meant = false;
-        *segment = Segment { name, runs, limit, position, sealed: true, is_meant, file: Some(file) };
-        assert!(segment.end() == last, "a compacted segment ends where it ended");
+    /// Another file has taken the place of sealed segments that follow each other: the same offsets, with fewer records in
+    /// them, under the name of the first. Returns those that are gone.
+    pub fn replace(
+        &mut self,
+        bases: &[Offset],
+        runs: Vec<RunPlace>,
+        position: u64,
+        file: Descriptor,
+    ) -> Vec<Segment> {
+        let from = self.list.partition_point(|segment| Some(&segment.name.base) < bases.first());
+        let place = from..from + bases.len();
+        let (mut first_offset, mut end) = (None, None);
+        for (segment, base) in self.list.iter().skip(from).zip(bases) {
+            assert!(segment.sealed && segment.name.base == *base, "{segment:?} is not at {base}");
+            assert!(!segment.is_cut(), "a log that was truncated is not compacted");
+            first_offset = first_offset.or(segment.runs.first().map(|run| run.base_offset));
+            end = Some(segment.end());
+        }
+        assert!(first_offset == runs.first().map(|run| run.base_offset));
+        assert!(end == runs.last().map(|run| run.end_offset.get()), "what is compacted ends where it ended");
+        let Some(name) = self.list.get(from).map(|first| first.name) else { return Vec::new() };
+        let (limit, is_meant) = (Offset::MAX, false);
+        let segment = Segment { name, runs, limit, position, sealed: true, is_meant, file: Some(file) };
+        self.list.splice(place, [segment]).collect()
     }
 
     /// Forgets segments that end at or below `start`; returns them, for their files to be removed.

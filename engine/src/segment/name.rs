@@ -88,6 +88,12 @@ impl LogState {
         names.iter().map(standing).collect()
     }
 
+    /// Whether the segment, if it reaches beyond where the next begins, is what compaction made of both. What was never
+    /// truncated has no other that does.
+    pub fn merges(&self, name: SegmentName) -> bool {
+        self.generation == 0 && (self.segment_position == 0 || name.base != self.segment_base)
+    }
+
     /// What it is, trimmed or not.
     fn standing(&self, name: &SegmentName) -> Standing {
         if name.base >= self.end || name.generation > self.generation {

@@ -37,7 +37,7 @@ const _: () = assert!(SEGMENT_HEADER_BYTES == BLOCK_BYTES);
 pub struct Found {
     pub segments: Segments,
     /// Segments to remove: begun after the checkpoint, so that the journal holds all that is in
-    /// them, or trimmed or truncated before it, their removal not yet on the device.
+    /// them, or trimmed, truncated or merged into another, their removal not yet on the device.
     pub unfinished: Vec<SegmentName>,
     /// What is not as it was written, and the offsets from which on it may matter.
     pub damage: Vec<(Offset, Damage)>,
@@ -52,8 +52,9 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
     let mut names: Vec<SegmentName> = files.iter().filter_map(|file| SegmentName::parse(file)).collect();
     names.sort_unstable();
     let (mut list, mut unfinished, mut damage) = (Vec::new(), Vec::new(), Vec::new());
+    let mut merged_below = 0;
     for (name, standing, limit) in state.standings(&names) {
-        if standing != Standing::Counts {
+        if standing != Standing::Counts || name.base < merged_below {
             unfinished.push(name);
             continue;
         }
@@ -65,8 +66,12 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
         let is_active = state.segment_position > 0 && name.base == state.segment_base;
         let mut segment = if is_active { walk.active()? } else { walk.sealed()? };
         damage.extend(walk.damage.into_iter().map(|damage| (name.base, damage)));
-        if segment.end() > limit && !planted(Bug::TruncatedTailComesBack) {
-            segment.limit = limit;
+        if segment.end() > limit {
+            match state.merges(name) {
+                true => merged_below = segment.end(),
+                false if planted(Bug::TruncatedTailComesBack) => {}
+                false => segment.limit = limit,
+            }
         }
         list.push(segment);
     }

@@ -672,6 +672,61 @@ fn a_small_log_is_compacted_once_its_records_are_old() {
 }
 
 #[test]
+fn small_segments_become_one_and_what_a_crash_leaves_of_them_goes() {
+    let scratch = Scratch::new("merging");
+    let open = || open_with_small_segments(&scratch);
+    let segments = |rig: &Rig| rig.shards[0].logs[&LOG].segments.list().len();
+    let files = || {
+        let files = std::fs::read_dir(segment::directory(&scratch.0, LOG)).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let compact = |rig: &mut Rig| {
+        let rules = Compaction {
+            dirty_ratio_min: 0.5,
+            lag_ms_min: 0,
+            lag_ms_max: u64::MAX,
+            sealed_after_ms: u64::MAX,
+            deletions_kept_ms: 0,
+            codecs: Codecs::NONE,
+        };
+        assert!(rig.shards[0].compact(LOG, rules, rig.now));
+        while rig.shards[0].is_compacting() {
+            rig.settle();
+        }
+    };
+    let mut rig = open();
+    rig.shards[0].create(LOG);
+    for request in 0..100 {
+        keyed(&mut rig, &format!("key {}", request % 7), &vec![request as u8; 20_000], request);
+    }
+    drop(rig);
+    let mut rig = open();
+    compact(&mut rig);
+    let full = files();
+    assert_eq!((segments(&rig), full.len()), (7, 7), "together they were too much for one");
+    for request in 100..200 {
+        keyed(&mut rig, &format!("key {}", request % 7), &vec![request as u8; 20_000], request);
+    }
+    drop(rig);
+    let mut rig = open();
+    let left = std::fs::read(&full[1]).unwrap();
+    compact(&mut rig);
+    let few = segments(&rig);
+    assert!(few < 10 && files().len() == few && !full[1].exists(), "{few}");
+    let found = rig.read_all(LOG, 0);
+    drop(rig);
+    // The removal of one did not reach the device.
+    std::fs::write(&full[1], left).unwrap();
+    let report = crate::verify::verify_on(&Disk::Machine, &scratch.0).unwrap();
+    assert!(report.is_clean() && report.notes.len() == 1, "{report:?}");
+    let mut rig = open();
+    assert_eq!((segments(&rig), files().len()), (few, few));
+    assert_eq!(rig.read_all(LOG, 0), found);
+}
+
+#[test]
 fn what_is_not_needed_goes_and_what_is_stays_at_its_offset() {
     let scratch = Scratch::new("dropping");
     let open = || open_with_small_segments(&scratch);

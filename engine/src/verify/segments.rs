@@ -33,8 +33,8 @@ impl Walk<'_> {
             }
         }
         names.sort_unstable();
-        let mut covered = Vec::new();
-        for (name, standing, limit) in state.standings(&names) {
+        let (mut covered, mut merged_below) = (Vec::<Range<Offset>>::new(), 0);
+        for (name, standing, mut limit) in state.standings(&names) {
             let path = segment::path(self.directory, state.id, name);
             let extent = match standing {
                 Standing::Later => {
@@ -46,14 +46,22 @@ impl Walk<'_> {
                     self.report.note(&path, 0, "a segment that was trimmed or truncated; a start removes it");
                     continue;
                 }
+                Standing::Counts if name.base < merged_below => {
+                    let what = "a segment that was merged into the one before it; a start removes it";
+                    self.report.note(&path, 0, what);
+                    continue;
+                }
                 Standing::Counts if state.segment_position > 0 && name.base == state.segment_base => {
                     Extent::Active(state.segment_position)
                 }
                 Standing::Counts => Extent::Sealed,
             };
             let walked = extent::walk(self.disk, &mut self.report, &path, state.id, name.base, extent);
-            let walked = self.report.unless_unreadable(&path, walked).into_iter().flatten();
-            let counts = walked.filter(|range| range.start < limit);
+            let walked = self.report.unless_unreadable(&path, walked).unwrap_or_default();
+            if let Some(last) = walked.last().filter(|last| last.end > limit && state.merges(name)) {
+                (merged_below, limit) = (last.end, last.end);
+            }
+            let counts = walked.into_iter().filter(|range| range.start < limit);
             covered.extend(counts.map(|range| range.start..range.end.min(limit)));
         }
         Ok(covered)

@@ -8,12 +8,13 @@
 //!
 //! ```text
 //!   mapping, by key: read each run that never was compacted, note where its keys are last
-//!      └─> each segment: read run ─> filter ─> write run ... ─> table ─> sync ─> rename over the old ─> sync directory
-//!                            └── nothing to drop: the new file is removed      └── readers go on with the old file
+//!      └─> each segment, or several that are not more than one together:
+//!             read run ─> filter ─> write run ... ─> table ─> sync ─> rename over the first ─> sync directory ─> remove the others
+//!                            └── nothing to drop: the new file is removed   └── readers go on with the old files
 //! ```
 //!
-//! A crash at any step leaves the old file or the whole new one under the name; what is left under the other name is
-//! removed at the next start.
+//! A crash at any step leaves the old file or the whole new one under the name; what is left under the other name, or
+//! of what the new file has too, is removed at the next start.
 
 mod fate;
 
@@ -89,17 +90,21 @@ struct Job {
     log: LogId,
     fate: Fate,
     now_s: u32,
-    to_rewrite: VecDeque<Offset>,
+    /// Each is to be one segment.
+    to_rewrite: VecDeque<Vec<Offset>>,
     output: Option<Output>,
     /// Nothing is left to do but to take away what was being written.
     is_given_up: bool,
 }
 
-/// A segment being written anew.
+/// A segment being written anew, or several that follow each other as one.
 #[derive(Debug)]
 struct Output {
+    /// It takes the place and the name of the first, and the others go.
     base: Offset,
-    source: Vec<RunPlace>,
+    others: Vec<Offset>,
+    /// Their runs, each with the segment that has it.
+    source: Vec<(Offset, RunPlace)>,
     /// Of `source`: the next to read.
     next: usize,
     /// The run that was read, and how much of it is still to be looked at.
@@ -119,6 +124,8 @@ enum Stage {
     Table,
     Synced,
     Named,
+    /// What else it has the records of is to go.
+    Merged,
     Discarded,
 }
 
@@ -148,6 +155,7 @@ pub(super) enum Step {
     Rename,
     OpenDirectory,
     SyncDirectory,
+    RemoveOther,
     Remove,
 }
 
@@ -184,19 +192,31 @@ impl Gathered {
 }
 
 impl Output {
-    fn new(base: Offset, source: Vec<RunPlace>) -> Output {
-        Output {
-            base,
-            source,
+    fn new(segments: &[&Segment]) -> Option<Output> {
+        let (first, others) = segments.split_first()?;
+        let runs = |of: &&Segment| of.runs.iter().map(|run| (of.name.base, *run)).collect::<Vec<_>>();
+        Some(Output {
+            base: first.name.base,
+            others: others.iter().map(|other| other.name.base).collect(),
+            source: segments.iter().flat_map(runs).collect(),
             next: 0,
             reading: None,
             gathered: Gathered::default(),
             file: None,
             runs: Vec::new(),
             position: 0,
-            changed: false,
+            changed: !others.is_empty(),
             stage: Stage::Runs,
-        }
+        })
+    }
+
+    fn bases(&self) -> impl Iterator<Item = Offset> {
+        std::iter::once(self.base).chain(self.others.iter().copied())
+    }
+
+    /// Whether the new file has the name.
+    fn is_named(&self) -> bool {
+        matches!(self.stage, Stage::Named | Stage::Merged)
     }
 }
 
@@ -238,7 +258,18 @@ impl Shard {
             }
             return false;
         }
-        let to_rewrite = segments().map(|segment| segment.name.base).collect();
+        let segment_bytes_max = self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
+        let (mut to_rewrite, mut bytes) = (VecDeque::<Vec<Offset>>::new(), 0);
+        for segment in segments() {
+            bytes += segment.position;
+            match to_rewrite.back_mut().filter(|_| bytes <= segment_bytes_max) {
+                Some(together) => together.push(segment.name.base),
+                None => {
+                    bytes = segment.position;
+                    to_rewrite.push_back(vec![segment.name.base]);
+                }
+            }
+        }
         let (now_s, keys) = (seconds(now), compact::KeyMap::new(COMPACTION_KEYS_MAX));
         let fate = Fate::Superseded(Superseded { rules, now_s, keys, to_map, mapped: 0, closed: false });
         self.compactor.job = Some(Box::new(Job::new(log, fate, now_s, to_rewrite)));
@@ -273,7 +304,7 @@ impl Shard {
         if worth.is_empty() {
             return false;
         }
-        let to_rewrite = worth.iter().map(|(base, _)| *base).collect();
+        let to_rewrite = worth.iter().map(|(base, _)| vec![*base]).collect();
         self.compactor.left.extend(worth.into_iter().map(|(base, stays)| ((log, base), stays)));
         let (fate, now_s) = (Fate::Dropped(fate), seconds(now));
         self.compactor.job = Some(Box::new(Job::new(log, fate, now_s, to_rewrite)));
@@ -314,6 +345,9 @@ impl Shard {
             return;
         }
         let Some(mut job) = self.compactor.job.take() else { return };
+        if !self.contains(job.log) {
+            return self.give_up(job);
+        }
         let next = self.next_compaction_step(&mut job);
         self.compactor.next_step_us = now.monotonic_us + self.pause_us(&next);
         match next {
@@ -352,13 +386,16 @@ impl Shard {
         }
         loop {
             let Some(output) = &mut job.output else {
-                let Some(base) = job.to_rewrite.pop_front() else { return Next::Finished };
-                let found = partition.segments.get(base);
-                let found = found.filter(|segment| !segment.runs.iter().all(|run| job.fate.spares(run)));
-                job.output = found.map(|segment| Output::new(base, segment.runs.clone()));
+                let Some(bases) = job.to_rewrite.pop_front() else { return Next::Finished };
+                let found = bases.into_iter().filter_map(|base| partition.segments.get(base));
+                let found: Vec<&Segment> = found.collect();
+                let mut runs = found.iter().flat_map(|segment| &segment.runs);
+                if !runs.all(|run| job.fate.spares(run)) {
+                    job.output = Output::new(&found);
+                }
                 continue;
             };
-            if partition.segments.get(output.base).is_none() {
+            if !output.is_named() && output.bases().any(|base| partition.segments.get(base).is_none()) {
                 output.stage = Stage::Discarded; // trimmed meanwhile
             }
             match self.next_output_step(partition, job) {
@@ -399,7 +436,7 @@ impl Shard {
                 Next::Begin(Step::Write(place, end), op)
             }
             Stage::Runs => match output.source.get(output.next).copied() {
-                Some(place) => self.read_source(partition, output.base, place, Step::Read(place)),
+                Some((base, place)) => self.read_source(partition, base, place, Step::Read(place)),
                 None => {
                     let table = run::seal(log, output.base, &output.runs, output.position);
                     let mut aligned = buffer::aligned(table.len());
@@ -416,7 +453,7 @@ impl Shard {
             // What says that the records are not needed may yet be lost.
             Stage::Synced if self.checkpointer.durable_upto() < job.fate.said_in() => Next::Wait,
             // A reader that opens the name now must find in it what the old table says.
-            Stage::Synced if self.reader.is_opening(log, output.base) => Next::Wait,
+            Stage::Synced if output.bases().any(|base| self.reader.is_opening(log, base)) => Next::Wait,
             Stage::Synced => {
                 let to = segment::path(data, log, output.base);
                 Next::Begin(Step::Rename, Op::Rename { from: target, to })
@@ -425,6 +462,11 @@ impl Shard {
                 let path = segment::directory(data, log);
                 Next::Begin(Step::OpenDirectory, Op::Open { path, how: Open::Directory })
             }
+            Stage::Merged => match *output.others.last()? {
+                // Begun while it was there.
+                other if self.reader.is_opening(log, other) => Next::Wait,
+                other => Next::Begin(Step::RemoveOther, Op::Remove { path: segment::path(data, log, other) }),
+            },
         };
         Some(next)
     }
@@ -509,7 +551,9 @@ impl Shard {
                     }
                     (Step::Sync, _) => output.stage = Stage::Synced,
                     (Step::Rename, _) => output.stage = Stage::Named,
-                    (Step::SyncDirectory | Step::Remove, _) => job.output = None,
+                    (Step::SyncDirectory, _) => output.stage = Stage::Merged,
+                    (Step::RemoveOther, _) => drop(output.others.pop()),
+                    (Step::Remove, _) => job.output = None,
                     (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
                 }
             }
@@ -520,22 +564,24 @@ impl Shard {
     /// The new file has the segment's name: from now on it is read. Whoever reads the old one goes on with it.
     fn renamed(&mut self, job: &mut Job) {
         let Some(output) = &mut job.output else { return };
-        let path = segment::path(&self.place.directory, job.log, output.base);
-        let partition = self.logs.get_mut(&job.log).filter(|of| of.segments.get(output.base).is_some());
-        match (partition, output.file.clone()) {
-            (Some(partition), Some(file)) => {
-                let before = partition.segments.get(output.base).map_or(0, |segment| segment.position);
-                self.counts.compacted_bytes += before.saturating_sub(output.position);
-                let runs = std::mem::take(&mut output.runs);
-                partition.segments.replace(output.base, runs, output.position, file);
-                // Nobody is to see anew what is gone.
-                let end = partition.segments.get(output.base).map_or(0, Segment::end);
-                partition.tail.forget(u64::MAX, end);
-                self.open_files.opened(job.log, output.base.into());
-                self.segment_replaced(job.log, output.base);
-            }
-            // Trimmed meanwhile: the name has come back.
-            _ => self.remove(Op::Remove { path }),
+        let bases: Vec<Offset> = output.bases().collect();
+        let partition = self.logs.get_mut(&job.log);
+        let partition = partition.filter(|of| bases.iter().all(|base| of.segments.get(*base).is_some()));
+        let (Some(partition), Some(file)) = (partition, output.file.clone()) else {
+            // Trimmed meanwhile: the name has come back. What is left of the others stays as it is.
+            output.others.clear();
+            let path = segment::path(&self.place.directory, job.log, output.base);
+            return self.remove(Op::Remove { path });
+        };
+        let runs = std::mem::take(&mut output.runs);
+        let replaced = partition.segments.replace(&bases, runs, output.position, file);
+        let before: u64 = replaced.iter().map(|segment| segment.position).sum();
+        self.counts.compacted_bytes += before.saturating_sub(output.position);
+        // Nobody is to see anew what is gone.
+        partition.tail.forget(u64::MAX, replaced.last().map_or(0, Segment::end));
+        self.open_files.opened(job.log, output.base.into());
+        for base in bases {
+            self.segment_replaced(job.log, base);
         }
     }
 
@@ -543,9 +589,16 @@ impl Shard {
     /// before another may begin, which would give a file the same name.
     fn give_up(&mut self, mut job: Box<Job>) {
         self.compactor.left.retain(|(log, _), _| *log != job.log);
-        let Some(output) = job.output.take().filter(|output| output.stage != Stage::Named) else {
+        let Some(output) = job.output.take() else { return self.end(&job) };
+        if output.is_named() {
+            // Those stay for a start to remove, unless the log is gone.
+            let others = if self.contains(job.log) { Vec::new() } else { output.others };
+            for other in others {
+                let path = segment::path(&self.place.directory, job.log, other);
+                self.checkpointer.remove_after(self.journal.gathering_sequence(), path);
+            }
             return self.end(&job);
-        };
+        }
         let path = unfinished(&self.place.directory, job.log, output.base);
         job.is_given_up = true;
         self.compactor.in_flight = true;
@@ -563,7 +616,7 @@ impl Shard {
 }
 
 impl Job {
-    fn new(log: LogId, fate: Fate, now_s: u32, to_rewrite: VecDeque<Offset>) -> Job {
+    fn new(log: LogId, fate: Fate, now_s: u32, to_rewrite: VecDeque<Vec<Offset>>) -> Job {
         Job { log, fate, now_s, to_rewrite, output: None, is_given_up: false }
     }
 
@@ -575,7 +628,7 @@ impl Job {
         while output.stage == Stage::Runs && !output.gathered.complete {
             if output.reading.is_none() {
                 // What is below the log's start, or was emptied before, need not be read.
-                match output.source.get(output.next).copied() {
+                match output.source.get(output.next).map(|(_, place)| *place) {
                     Some(place) if place.bytes.get() == 0 || place.end_offset.get() <= start => {
                         output.changed |= place.bytes.get() > 0;
                         output.next += 1;
