@@ -40,6 +40,8 @@ pub enum Bug {
     ForgetProducers,
     /// A journal file is used again before the checkpoint that makes it superfluous.
     JournalFileRecycledTooSoon,
+    /// Segments that were merged are removed before what has their records has its name for good.
+    MergedRemovedTooSoon,
     /// A failed sync is taken for a success.
     RetryFailedSync,
     /// A frame that was durable and is damaged is cut as if it had been torn.
@@ -73,7 +75,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 32] = [
+pub const ALL: [Bug; 33] = [
     Bug::AckBeforePlaced,
     Bug::AckBeforeWrite,
     Bug::AckFailedWrite,
@@ -91,6 +93,7 @@ pub const ALL: [Bug; 32] = [
     Bug::ForgetDirectorySync,
     Bug::ForgetProducers,
     Bug::JournalFileRecycledTooSoon,
+    Bug::MergedRemovedTooSoon,
     Bug::PlacedNameNotSynced,
     Bug::PlacedSegmentRemovedTooSoon,
     Bug::PlacedTrusted,

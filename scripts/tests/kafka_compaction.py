@@ -90,3 +90,18 @@ def test_a_record_without_a_key_is_refused(kafka):
         raise AssertionError("a policy that does not exist is taken")
     except KafkaException:
         del admin
+
+
+def test_a_small_topic_is_compacted_once_its_segment_is_old(kafka):
+    topic = create_topic(kafka, **{"cleanup.policy": "compact", "segment.ms": 1_000})
+    records = [{"key": f"key {number % KEYS}", "value": b"%d" % number} for number in range(RECORDS)]
+    places = produce(kafka, topic, records, **{"linger.ms": 5})
+    last = {record["key"].encode(): (offset, record["value"]) for record, (_, offset) in zip(records, places)}
+
+    def few():
+        # What is durable last is never compacted, so it is not among those for long.
+        produce(kafka, topic, [{"key": "another", "value": b"x"}])
+        found = read_all(kafka, topic)
+        return found if len(found) * 2 < RECORDS else None
+
+    check(until(few, 60, "superseded records go"), last)

@@ -13,9 +13,11 @@ use crate::format::crc::crc32c;
 use crate::format::record::BatchBuilder;
 use crate::segment::compact::Codecs;
 use crate::shard::{Compaction, Dropping, Refused, TruncateRefused};
-use crate::types::{LogId, Offset, Ticket};
+use crate::types::{LogId, Now, Offset, Ticket};
 
 const LOGS_MAX: usize = 5;
+/// Records have times below.
+const TIMESTAMPS_MS: i64 = 1000;
 
 /// What a producer numbers its batches with.
 fn with_producer(batch: &CheckedBatch, producer: i64, sequence: i32) -> CheckedBatch {
@@ -71,7 +73,7 @@ impl World {
     }
 
     fn batch(&mut self) -> CheckedBatch {
-        let timestamp_ms = self.prng.below(1000) as i64;
+        let timestamp_ms = self.prng.below(TIMESTAMPS_MS as u64) as i64;
         let mut builder = BatchBuilder::new(timestamp_ms);
         let much = self.bulk.as_mut().is_some_and(|chance| chance.percent(60));
         let length = match self.prng.below(10) {
@@ -111,7 +113,8 @@ impl World {
             deletions_kept_ms: if deletions_go { 0 } else { u64::MAX },
             codecs: Codecs::NONE,
         };
-        let (shard, now) = (self.shard_of(log), self.clock.now());
+        let shard = self.shard_of(log);
+        let now = Now { wall_ms: TIMESTAMPS_MS, ..self.clock.now() }; // all that was appended is older
         if self.shards[shard].compact(log, rules, now) {
             self.compactions_begun += 1;
         }

@@ -160,9 +160,11 @@ impl World {
                 chunk_bytes: 32 << 10,
                 frame_body_bytes: 8 << 10,
                 run_bytes: prng.one_of(&[4 << 10, 8 << 10, 16 << 10]),
-                segment_bytes: match (prng.one_of(&[12 << 10, 24 << 10, 64 << 10]), &bulk) {
-                    (_, Some(_)) => 32 << 10,
-                    (segment_bytes, None) => segment_bytes,
+                segment_bytes: match (prng.one_of(&[12 << 10, 24 << 10, 64 << 10]), &bulk, &compactions) {
+                    (_, Some(_), _) => 32 << 10,
+                    // Small ones are sealed by age, and merged.
+                    (segment_bytes, None, Some(_)) => 4 * segment_bytes,
+                    (segment_bytes, None, None) => segment_bytes,
                 },
                 section_bytes_min,
                 new_section_bytes_min,

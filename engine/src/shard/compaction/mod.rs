@@ -550,6 +550,7 @@ impl Shard {
                         output.stage = if output.changed { Stage::Table } else { Stage::Discarded };
                     }
                     (Step::Sync, _) => output.stage = Stage::Synced,
+                    (Step::Rename, _) if planted(Bug::MergedRemovedTooSoon) => output.stage = Stage::Merged,
                     (Step::Rename, _) => output.stage = Stage::Named,
                     (Step::SyncDirectory, _) => output.stage = Stage::Merged,
                     (Step::RemoveOther, _) => drop(output.others.pop()),
