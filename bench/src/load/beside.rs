@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::drive::drive;
 use super::tally::Tally;
-use super::work::{Load, Place};
+use super::work::{Aim, Load, Place};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
@@ -40,7 +40,7 @@ impl Place {
         let mut lanes = Vec::new();
         for number in 0..load.connections {
             let plan = load.rate.map(|rate| (load.plan(rate, number, run.begin), run.end()));
-            lanes.push(self.producer(load, number, plan, None)?);
+            lanes.push(self.producer(load, number, Aim::Round, plan, None)?);
         }
         for number in 0..if readers.following { load.partitions } else { 0 } {
             lanes.push(self.consumer(load, number, None)?.aside(followed.clone()));

@@ -127,20 +127,32 @@ impl Load {
     }
 }
 
-/// Which partition each request of a Kafka producer is for. Where there are more partitions than connections, each
-/// connection goes round those that are its own.
+/// Where the requests of a Kafka producer go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// To its partition, which somebody else counts on.
+    One,
+    /// To all partitions in turn, unless leaders are followed.
+    Round,
+}
+
+/// Which partition each request of a Kafka producer is for that goes round all of them, as that of a client with records for
+/// every partition does. One that stayed with a partition would have all or none of its requests passed on by a server of two
+/// cores.
 #[derive(Clone, Copy, Debug)]
-struct Turn {
+struct Round {
     first: u64,
-    step: u64,
     partitions: u64,
 }
 
-impl Turn {
-    /// Nothing: it stays with its first.
-    fn partition(self, request: u64) -> Option<i32> {
-        let Turn { first, step, partitions } = self;
-        (partitions > step).then(|| (first.wrapping_add(request.wrapping_mul(step)) % partitions) as i32)
+impl Round {
+    /// That of connection `number`: all begin apart from each other.
+    fn of(load: &Load, number: u64) -> Round {
+        Round { first: number * load.partitions / load.connections, partitions: load.partitions }
+    }
+
+    fn partition(self, request: u64) -> i32 {
+        (self.first.wrapping_add(request) % self.partitions) as i32
     }
 }
 
@@ -238,7 +250,7 @@ impl Place {
         let mut lanes = Vec::new();
         for number in 0..load.connections {
             let plan = load.rate.map(|rate| (load.plan(rate, number, run.begin), run.end()));
-            lanes.push(self.producer(load, number, plan, None)?);
+            lanes.push(self.producer(load, number, Aim::Round, plan, None)?);
         }
         drive(lanes, run, interrupt)
     }
@@ -254,7 +266,7 @@ impl Place {
         let requests = records.div_ceil(per_request * load.connections);
         let mut lanes = Vec::new();
         for number in 0..load.connections {
-            lanes.push(self.producer(load, number, None, Some(requests))?);
+            lanes.push(self.producer(load, number, Aim::Round, None, Some(requests))?);
         }
         drive(
             lanes,
@@ -287,14 +299,15 @@ impl Place {
             Protocol::Amqp | Protocol::Nats => (1, 500),
         };
         let records = (bytes / load.partitions / load.record_bytes).max(1);
-        // One lane for each partition, so that none goes round.
+        // One lane for each partition.
         let filling = Load { in_flight, connections: load.partitions, ..load.clone() };
         // A new topic took one batch when it was tried.
         let before = if matches!(self.made, Made::Topic(_)) { per_request } else { 0 };
         for number in 0..load.partitions {
             let time = time_max / load.partitions as u32;
             let run = Run { begin: Instant::now(), warm_up: Duration::ZERO, time };
-            let lane = self.producer(&filling, number, None, Some(records.div_ceil(per_request)))?;
+            let lane =
+                self.producer(&filling, number, Aim::One, None, Some(records.div_ceil(per_request)))?;
             let tally = drive(vec![lane], run, interrupt)?;
             if let Some(count) = self.filled.get_mut(number as usize) {
                 *count += tally.records + before;
@@ -324,7 +337,7 @@ impl Place {
         let (mut producers, mut consumers) = (Vec::new(), Vec::new());
         for number in 0..load.connections {
             let plan = load.plan(rate, number, run.begin);
-            producers.push(self.producer(load, number, Some((plan, run.end())), None)?);
+            producers.push(self.producer(load, number, Aim::One, Some((plan, run.end())), None)?);
             consumers.push(self.consumer(load, number, Some((plan, plan.count_until(run.end()))))?);
         }
         std::thread::scope(|scope| {
@@ -340,6 +353,7 @@ impl Place {
         &self,
         load: &Load,
         number: u64,
+        aim: Aim,
         plan: Option<(Plan, Instant)>,
         count: Option<u64>,
     ) -> Result<Lane, Failure> {
@@ -357,12 +371,12 @@ impl Place {
                 let frame = wire::kafka::produce(name, partition as i32, batch.bytes());
                 let records = u64::from(batch.header().records_count.get().unsigned_abs());
                 let at = wire::kafka::partition_at(&frame, batch.bytes().len());
-                let turn = Turn { first: number, step: load.connections, partitions: load.partitions };
+                let round = (aim == Aim::Round && !load.follow_leaders).then(|| Round::of(load, number));
                 let patch = Box::new(move |frame: &mut [u8], number| {
                     wire::kafka::patch(frame, number as i32);
-                    turn.partition(number).into_iter().for_each(|one| {
-                        wire::kafka::patch_partition(frame, at, one);
-                    });
+                    if let Some(round) = round {
+                        wire::kafka::patch_partition(frame, at, round.partition(number));
+                    }
                 });
                 let window = ready(&frame, (records, batch.bytes().len() as u64), patch);
                 let target = self.target(load, partition);
@@ -469,10 +483,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_go_round_all_partitions_where_there_are_more_of_them() {
-        let lane = |first, partitions| Turn { first, step: 4, partitions };
-        let round: Vec<i32> = (0..6).filter_map(|request| lane(1, 10).partition(request)).collect();
-        assert_eq!(round, [1, 5, 9, 3, 7, 1]);
-        assert_eq!(lane(1, 4).partition(7), None, "one for each connection");
+    fn connections_go_round_all_partitions_and_begin_apart() {
+        let round = |number: u64, partitions: u64| -> Vec<i32> {
+            let round = Round { first: number * partitions / 4, partitions };
+            (0..4).map(|request| round.partition(request)).collect()
+        };
+        assert_eq!((round(0, 4), round(1, 4)), (vec![0, 1, 2, 3], vec![1, 2, 3, 0]));
+        assert_eq!((round(1, 10), round(3, 10)), (vec![2, 3, 4, 5], vec![7, 8, 9, 0]));
     }
 }
