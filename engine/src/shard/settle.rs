@@ -20,11 +20,12 @@ use super::room::Wanting;
 use super::{Shard, Work};
 use crate::format::frame::PlacedRun;
 use crate::format::run::{self, RunHeader, RunPlace};
-use crate::io::{Descriptor, Done, Fault, Op, Open};
+use crate::io::{Descriptor, Done, Fault, Op, Open, buffer};
 use crate::limits::{LONG_RUNS_IN_FLIGHT_MAX, SETTLES_IN_FLIGHT_MAX};
+use crate::partition::Partition;
 use crate::planted::{Bug, planted};
-use crate::segment::{self, SegmentName};
-use crate::types::LogId;
+use crate::segment::{self, Segment, SegmentName};
+use crate::types::{LogId, Offset};
 
 /// What the journal is to say of a run that was laid out.
 fn placed_run(bytes: &[u8], name: SegmentName) -> Option<PlacedRun> {
@@ -153,6 +154,28 @@ enum Step {
     Cut,
 }
 
+/// The first step of a segment that is to begin with `base`.
+fn begin(data: &Path, partition: &Partition, base: Offset) -> (Step, Op) {
+    let log = partition.id;
+    if !partition.segments.has_directory {
+        return (Step::MakeDirectory, Op::MakeDirectory { path: segment::directory(data, log) });
+    }
+    let name = SegmentName { base, generation: partition.generation };
+    (Step::Open { name }, Op::Open { path: segment::path(data, log, name), how: Open::Replace })
+}
+
+/// The first of the two last steps of a segment: the table of its runs.
+fn seal(log: LogId, active: &Segment, file: Descriptor) -> (Step, Op) {
+    let table = run::seal(log, active.name.base, &active.runs, active.position);
+    let mut data = buffer::aligned(table.len());
+    data.extend_from_slice(&table);
+    let length = active.position + table.len() as u64;
+    (
+        Step::Seal { length },
+        Op::Write { file, position: active.position, data: data.freeze(), durable: false },
+    )
+}
+
 impl Shard {
     /// Has everything in frames up to `sequence` settled.
     pub(super) fn settle_upto(&mut self, sequence: u64) {
@@ -233,20 +256,13 @@ impl Shard {
             }
             _ => {}
         }
-        let data = &self.place.directory;
         let Some(active) = partition.segments.active() else {
-            let (step, op) = if partition.segments.has_directory {
-                let name = SegmentName { base: offsets.start, generation: partition.generation };
-                let path = segment::path(data, log, name);
-                (Step::Open { name }, Op::Open { path, how: Open::Replace })
-            } else {
-                (Step::MakeDirectory, Op::MakeDirectory { path: segment::directory(data, log) })
-            };
+            let (step, op) = begin(&self.place.directory, partition, offsets.start);
             return self.settle_with(log, step, op);
         };
         let Some(file) = active.file.clone() else {
             let name = active.name;
-            let op = Op::Open { path: segment::path(data, log, name), how: Open::Update };
+            let op = Op::Open { path: segment::path(&self.place.directory, log, name), how: Open::Update };
             return self.settle_with(log, Step::OpenAgain { name }, op);
         };
         if cuts {
@@ -258,23 +274,13 @@ impl Shard {
         }
         let full = active.position >= self.place.sizes.segment_bytes.min(partition.segment_bytes_max);
         if full || seals || active.is_cut() || batches.is_empty() {
-            let table = run::seal(log, active.name.base, &active.runs, active.position);
-            let mut aligned = crate::io::buffer::aligned(table.len());
-            aligned.extend_from_slice(&table);
-            let length = active.position + table.len() as u64;
-            let op = Op::Write { file, position: active.position, data: aligned.freeze(), durable: false };
-            return self.settle_with(log, Step::Seal { length }, op);
+            let (step, op) = seal(log, active, file);
+            return self.settle_with(log, step, op);
         }
         let (name, position) = (active.name, active.position);
-        let (bytes, place, end_position) = segment::lay_out(
-            log,
-            name.base,
-            partition.leader_epoch,
-            position,
-            offsets,
-            max_timestamp_ms,
-            &batches,
-        );
+        let epoch = partition.leader_epoch;
+        let (bytes, place, end_position) =
+            segment::lay_out(log, name.base, epoch, position, offsets, max_timestamp_ms, &batches);
         if planted(Bug::SettledBeforeWritten) {
             partition.settled(place.end_offset.get());
         }
