@@ -31,7 +31,7 @@ use crate::machine::Machine;
 use crate::output;
 use crate::raw::device::thread_time;
 use figures::{Figures, Turn};
-use file::Pages;
+pub use file::Pages;
 use flow::Flow;
 use link::{Kind, Link};
 use path::{Call, PATHS, Path, Source};
@@ -124,6 +124,27 @@ fn over(
     }
     interrupt.check()?;
     Ok(Measured::Rounds(rounds))
+}
+
+/// Bytes a second of one thread that reads pieces directly, four at a time, and sends them over loopback: the broker's way,
+/// without a look at what is sent. Its reader is there for so long only, as it does not sleep.
+pub fn read_and_sent(
+    pages: &Pages,
+    size: usize,
+    cores: Option<Cores>,
+    time: Duration,
+    interrupt: &Interrupt,
+) -> Result<f64, Failure> {
+    let broken =
+        |what: String| Failure::network("connect over", Kind::Loopback.name())(io::Error::other(what));
+    let link = Link::open(Kind::Loopback, cores)?.map_err(broken)?;
+    let path = Path {
+        name: "direct read x 4, SENDMSG",
+        source: Source::Device { depth: 4 },
+        call: Call::SendMessage,
+    };
+    let turn = turn(&link, &path, size, pages, time, interrupt)?;
+    Ok(turn.map_or(0.0, |turn| turn.moved.bytes as f64 / turn.elapsed.as_secs_f64()))
 }
 
 /// One way, for so long.

@@ -12,7 +12,7 @@ use super::{keeping, loopback};
 use crate::failure::Failure;
 use crate::load::work::Load;
 use crate::raw::device::{Device, Setup, Stream};
-use crate::raw::file;
+use crate::send::{self, Pages};
 use crate::targets::contender::{Contender, bulk};
 use crate::targets::findings::Findings;
 use crate::targets::line::{Line, Named, Need, Unit};
@@ -98,7 +98,8 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
     }
     let mut memory = Reader::start(setting, "memory", MEMORY_BYTES, false)?;
     let mut cold = Reader::start(setting, "cold", COLD_BYTES, true)?;
-    let file = file::written(setting.dir, COLD_BYTES, setting.interrupt)?;
+    let pages = Pages::create(setting.dir, COLD_BYTES, setting.interrupt)?;
+    let file = pages.direct();
     let mut seen = Seen::default();
     setting.rounds(|| {
         producers.iter_mut().try_for_each(|producer| producer.produce(&mut seen, setting))?;
@@ -107,13 +108,16 @@ pub fn measure(setting: &Setting<'_>) -> Result<Findings, Failure> {
         memory.turn(&mut seen, setting)?;
         // Some devices read faster for a moment after a rest, which is not what is asked; and slower from one second to the
         // next, which is not to count for one side alone.
-        setting.on_answering(|| raw_reads(&file, DEPTHS[0], COLD_WARM_UP, setting))?;
-        let raw = || DEPTHS.map(|depth| setting.on_answering(|| raw_reads(&file, depth, time / 2, setting)));
-        let before = raw();
+        setting.on_answering(|| raw_reads(file, DEPTHS[0], COLD_WARM_UP, setting))?;
+        let raw = || DEPTHS.map(|depth| setting.on_answering(|| raw_reads(file, depth, time / 2, setting)));
+        let sent = || send::read_and_sent(&pages, READ_BYTES, setting.cores, time / 2, setting.interrupt);
+        let before = (raw(), sent()?);
         cold.turn(&mut seen, setting)?;
-        for ((depth, before), after) in DEPTHS.into_iter().zip(before).zip(raw()) {
+        let after = (raw(), sent()?);
+        for ((depth, before), after) in DEPTHS.into_iter().zip(before.0).zip(after.0) {
             seen.push(&format!("raw {depth}"), (before? + after?) / 2.0);
         }
+        seen.push("sent", (before.1 + after.1) / 2.0);
         Ok(())
     })?;
     let mut findings = findings(&seen);
@@ -171,7 +175,8 @@ fn findings(seen: &Seen) -> Findings {
     findings.line(Line::new(name, Unit::BytesPerSecond, rate("memory"), FROM_MEMORY, loopback));
     let best = seen.best("raw ").unwrap_or("raw");
     let raw = Named::new(&format!("raw direct reads of 1 MiB, depth {}", &best[4..]), seen.of(best));
-    findings.line(Line::new("consume cold, 1 core", Unit::BytesPerSecond, rate("cold"), COLD, raw));
+    let line = Line::new("consume cold, 1 core", Unit::BytesPerSecond, rate("cold"), COLD, raw);
+    findings.line(line.over(Named::new("such reads sent over loopback by one thread", seen.of("sent"))));
     findings.remark("with retention.bytes segments had begun to go before the first round".to_owned());
     findings.remark("with two cores, server and client share the first".to_owned());
     findings
@@ -203,6 +208,7 @@ mod tests {
             ("raw 1", 10.0),
             ("raw 4", 40.0),
             ("cold bytes", 20.0),
+            ("sent", 30.0),
         ] {
             seen.push(name, value);
         }
@@ -212,7 +218,7 @@ mod tests {
         assert!(found.lines[5].beside.name.ends_with("depth 4"));
         let floors: Vec<Option<f64>> =
             found.lines.iter().map(|line| line.floor.as_ref().map(Named::middle)).collect();
-        assert_eq!(floors, [Some(85.0), Some(95.0), Some(150.0), None, None, None]);
+        assert_eq!(floors, [Some(85.0), Some(95.0), Some(150.0), None, None, Some(30.0)]);
         assert_eq!(found.lines[1].verdict(), Verdict::Missed, "95 of 100 can be kept");
         assert_eq!(found.lines[2].verdict(), Verdict::OutOfReach, "150 of 200 is what can be kept");
     }
