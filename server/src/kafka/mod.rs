@@ -73,6 +73,7 @@ pub const APIS: &[Api] = &[
     row( 37, "create_partitions",       0, 0,  3,     2, api::create_partitions::handle),
     row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
     row( 44, "incremental_alter_configs", 0, 0, 1,    1, api::incremental_alter_configs::handle),
+    row( 47, "offset_delete",           0, 0,  0,     1, api::offset_delete::handle),
     row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
 ];
 
