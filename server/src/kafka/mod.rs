@@ -70,6 +70,7 @@ pub const APIS: &[Api] = &[
     row( 23, "offset_for_leader_epoch", 2, 2,  4,     4, api::offset_for_leader_epoch::handle),
     row( 32, "describe_configs",        1, 1,  4,     4, api::describe_configs::handle),
     row( 33, "alter_configs",           0, 0,  2,     2, api::alter_configs::handle),
+    row( 35, "describe_log_dirs",       1, 1,  4,     2, api::describe_log_dirs::handle),
     row( 37, "create_partitions",       0, 0,  3,     2, api::create_partitions::handle),
     row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
     row( 44, "incremental_alter_configs", 0, 0, 1,    1, api::incremental_alter_configs::handle),

@@ -198,6 +198,7 @@ fn settings() -> Settings {
         cluster_id: text("cluster"),
         nodes: Nodes::new(4, text("broker"), vec![9092]),
         cores: 2,
+        data_dir: "/data".to_string(),
         auto_create_topics: false,
         default_partitions: 1,
         message_bytes_max: 1 << 20,

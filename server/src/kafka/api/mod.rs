@@ -36,6 +36,7 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
 pub mod incremental_alter_configs;
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ impl World {
                 cluster_id: "cluster".to_string(),
                 nodes: Nodes::new(1, "broker".to_string(), vec![9092]),
                 cores: 1,
+                data_dir: "/data".to_string(),
                 auto_create_topics: true,
                 default_partitions: 4,
                 message_bytes_max: 1 << 20,

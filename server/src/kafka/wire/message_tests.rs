@@ -6,6 +6,7 @@ use super::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredRes
 use super::api_versions::{ApiRange, ApiVersionsRequest, ApiVersionsResponse};
 use super::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, GrowingTopic, GrownTopic};
 use super::delete_records::*;
+use super::describe_log_dirs::*;
 use super::fetch::*;
 use super::incremental_alter_configs::{ChangedConfig, ChangedConfigs, IncrementalAlterConfigsRequest};
 use super::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
@@ -526,4 +527,34 @@ fn bytes_written_from_kafkas_schemas_come_back_as_they_were() {
         lines_count += 1;
     }
     assert_eq!(lines_count, 194);
+}
+
+#[test]
+fn describe_log_dirs() {
+    for all in [false, true] {
+        let topics = || vec![(text("orders"), vec![0, 3]), (text("x"), Vec::new())];
+        check(
+            35,
+            |_| DescribeLogDirsRequest { topics: (!all).then(topics) },
+            DescribeLogDirsRequest::encode,
+            DescribeLogDirsRequest::decode,
+        );
+    }
+    let partition = LogDirPartition { index: 3, size_bytes: 1 << 40, offset_lag: 2, is_future: true };
+    check(
+        35,
+        |version| DescribeLogDirsResponse {
+            throttle_time_ms: 5,
+            error_code: since(version >= 3, 31, 0),
+            results: vec![LogDir {
+                error_code: 56,
+                path: text("/data"),
+                topics: vec![LogDirTopic { name: text("orders"), partitions: vec![partition.clone()] }],
+                total_bytes: since(version >= 4, 1 << 41, UNKNOWN),
+                usable_bytes: since(version >= 4, 7, UNKNOWN),
+            }],
+        },
+        DescribeLogDirsResponse::encode,
+        DescribeLogDirsResponse::decode,
+    );
 }
