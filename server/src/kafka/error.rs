@@ -33,6 +33,7 @@ pub enum ErrorCode {
     InvalidSessionTimeout = 26,
     RebalanceInProgress = 27,
     TransactionalIdAuthorizationFailed = 53,
+    SecurityDisabled = 54,
     UnsupportedVersion = 35,
     TopicAlreadyExists = 36,
     InvalidPartitions = 37,

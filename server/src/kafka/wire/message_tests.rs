@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::acls::*;
 use super::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource, ReplacedConfigs};
 use super::api_versions::{ApiRange, ApiVersionsRequest, ApiVersionsResponse};
 use super::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, GrowingTopic, GrownTopic};
@@ -556,5 +557,66 @@ fn describe_log_dirs() {
         },
         DescribeLogDirsResponse::encode,
         DescribeLogDirsResponse::decode,
+    );
+}
+
+#[test]
+fn acls() {
+    let filter = AclFilter {
+        resource_type: 2,
+        resource_name: Some(text("orders")),
+        pattern_type: 3,
+        principal: None,
+        host: Some(text("*")),
+        operation: 4,
+        permission_type: 5,
+    };
+    let any =
+        AclFilter { resource_name: None, principal: Some(text("User:a")), host: None, ..filter.clone() };
+    let message = || Some(text("no"));
+    check(
+        29,
+        |_| DescribeAclsRequest { filter: filter.clone() },
+        DescribeAclsRequest::encode,
+        DescribeAclsRequest::decode,
+    );
+    check(
+        29,
+        |_| DescribeAclsResponse { throttle_time_ms: 5, error_code: 54, error_message: message() },
+        DescribeAclsResponse::encode,
+        DescribeAclsResponse::decode,
+    );
+    let creation = NewAcl {
+        resource_type: 2,
+        resource_name: text("orders"),
+        pattern_type: 3,
+        principal: text("User:a"),
+        host: text("*"),
+        operation: 4,
+        permission_type: 5,
+    };
+    check(
+        30,
+        |_| CreateAclsRequest { creations: vec![creation.clone(), NewAcl::default()] },
+        CreateAclsRequest::encode,
+        CreateAclsRequest::decode,
+    );
+    check(
+        30,
+        |_| CreateAclsResponse { throttle_time_ms: 5, results: vec![(54, message()), (0, None)] },
+        CreateAclsResponse::encode,
+        CreateAclsResponse::decode,
+    );
+    check(
+        31,
+        |_| DeleteAclsRequest { filters: vec![filter.clone(), any.clone()] },
+        DeleteAclsRequest::encode,
+        DeleteAclsRequest::decode,
+    );
+    check(
+        31,
+        |_| DeleteAclsResponse { throttle_time_ms: 5, results: vec![(54, message()), (0, None)] },
+        DeleteAclsResponse::encode,
+        DeleteAclsResponse::decode,
     );
 }

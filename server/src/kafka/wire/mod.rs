@@ -30,6 +30,7 @@ pub mod produce;
 pub mod sync_group;
 
 // Administration of topics and of the broker.
+pub mod acls;
 pub mod alter_configs;
 pub mod create_partitions;
 pub mod create_topics;
