@@ -86,6 +86,13 @@ impl World {
         }));
     }
 
+    /// Gives a topic a setting.
+    fn set(&mut self, name: &str, config: &str, value: &str) {
+        let mut configs = self.catalog.topic(name).unwrap().configs.clone();
+        configs.insert(config.to_string(), value.to_string());
+        self.catalog.apply(&Change::ConfigsSet { name: name.to_string(), configs });
+    }
+
     fn log(&self, index: usize) -> LogId {
         self.catalog.topic("orders").unwrap().partitions[index]
     }
