@@ -4,6 +4,7 @@
 //! Never: lets a value through that promises a behaviour there is not.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use ringmain_engine::limits::BATCH_BYTES_MAX;
 
@@ -57,6 +58,9 @@ const INT_MAX: i64 = i32::MAX as i64;
 pub const CLEANUP_POLICY: &str = "cleanup.policy";
 /// Name of the setting that [`message_bytes_max`] reads.
 pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+/// Names of the settings that [`timestamps`] reads.
+const TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
+const TIMESTAMP_BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
 
 /// Every setting, by name.
 #[rustfmt::skip]
@@ -77,8 +81,8 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = &[
     row("local.retention.ms", "log.local.retention.ms", "-2", ConfigKind::Long, Rule::Number(-2, i64::MAX)),
     row("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", LONG_MAX, ConfigKind::Long, Rule::Number(1, i64::MAX)),
     row(MAX_MESSAGE_BYTES, "message.max.bytes", "1048588", ConfigKind::Int, Rule::Number(0, BATCH_BYTES_MAX as i64)),
-    row("message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms", LONG_MAX, ConfigKind::Long, Rule::OnlyDefaultNumber(0, i64::MAX)),
-    row("message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms", LONG_MAX, ConfigKind::Long, Rule::OnlyDefaultNumber(0, i64::MAX)),
+    row(TIMESTAMP_AFTER_MAX_MS, "log.message.timestamp.after.max.ms", LONG_MAX, ConfigKind::Long, Rule::Number(0, i64::MAX)),
+    row(TIMESTAMP_BEFORE_MAX_MS, "log.message.timestamp.before.max.ms", LONG_MAX, ConfigKind::Long, Rule::Number(0, i64::MAX)),
     row("message.timestamp.type", "log.message.timestamp.type", "CreateTime", ConfigKind::Text, Rule::OnlyDefaultOf(&["CreateTime", "LogAppendTime"])),
     row("min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio", "0.5", ConfigKind::Double, Rule::Fraction),
     row("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms", "0", ConfigKind::Long, Rule::Number(0, i64::MAX)),
@@ -211,6 +215,14 @@ pub fn message_bytes_max(configs: &BTreeMap<String, String>, settings: &Settings
     given.unwrap_or(settings.message_bytes_max)
 }
 
+/// Times, in ms, that records of a topic with these settings may have now.
+pub fn timestamps(configs: &BTreeMap<String, String>, now_ms: i64) -> RangeInclusive<i64> {
+    let bound = |name: &str| configs.get(name)?.parse::<i64>().ok();
+    let first = bound(TIMESTAMP_BEFORE_MAX_MS).map_or(i64::MIN, |before| now_ms.saturating_sub(before));
+    let last = bound(TIMESTAMP_AFTER_MAX_MS).map_or(i64::MAX, |after| now_ms.saturating_add(after));
+    first..=last
+}
+
 /// Longest name of a topic.
 pub const NAME_BYTES_MAX: usize = 249;
 
@@ -251,7 +263,6 @@ mod tests {
             ("message.timestamp.type", "LogAppendTime"),
             ("min.insync.replicas", "2"),
             ("remote.storage.enable", "true"),
-            ("message.timestamp.after.max.ms", "1000"),
         ] {
             let error = checked(name, value).unwrap_err();
             assert!(error.contains("not implemented") && error.contains(name), "{error}");
@@ -282,6 +293,24 @@ mod tests {
         ] {
             let said = checked(name, value).unwrap_err();
             assert_eq!(said, format!("Invalid value {value} for configuration {name}: {wrong}"));
+        }
+    }
+
+    #[test]
+    fn times_have_the_bounds_that_were_given() {
+        let of = |settings: &[(&str, &str)]| {
+            let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            timestamps(&settings.collect(), 5000)
+        };
+        assert_eq!(of(&[]), i64::MIN..=i64::MAX);
+        assert_eq!(of(&[(TIMESTAMP_AFTER_MAX_MS, "1000")]), i64::MIN..=6000);
+        assert_eq!(of(&[(TIMESTAMP_BEFORE_MAX_MS, "7000")]), -2000..=i64::MAX);
+        assert_eq!(
+            of(&[(TIMESTAMP_AFTER_MAX_MS, LONG_MAX), (TIMESTAMP_BEFORE_MAX_MS, "0")]),
+            5000..=i64::MAX
+        );
+        for (name, value) in [(TIMESTAMP_AFTER_MAX_MS, "3600000"), (TIMESTAMP_BEFORE_MAX_MS, LONG_MAX)] {
+            assert_eq!(checked(name, value), Ok(()));
         }
     }
 

@@ -32,6 +32,7 @@ pub enum ErrorCode {
     UnknownMemberId = 25,
     InvalidSessionTimeout = 26,
     RebalanceInProgress = 27,
+    InvalidTimestamp = 32,
     TransactionalIdAuthorizationFailed = 53,
     SecurityDisabled = 54,
     UnsupportedVersion = 35,

@@ -4,14 +4,14 @@
 //! with acks 0 there is none, but the request keeps its place in the queue so that what is in flight stays bounded.
 
 use bytes::Bytes;
-use ringmain_engine::format::batch::{self, CODEC_MASK, CheckedBatch, TRANSACTIONAL};
+use ringmain_engine::format::batch::{self, BatchHeader, CODEC_MASK, CheckedBatch, TRANSACTIONAL};
 use ringmain_engine::types::LogId;
 
 use super::partition::{log_of, topic_of};
 use crate::broker::catalog::Topic;
 use crate::broker::cleaning::{first_without_key, is_compacted};
 use crate::broker::command::{AppendError, Command, Event};
-use crate::broker::topic_config::message_bytes_max;
+use crate::broker::topic_config::{message_bytes_max, timestamps};
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
 use crate::kafka::wire::produce::{
@@ -112,6 +112,7 @@ fn checked(
         let (error, message, record) = (ErrorCode::InvalidRecord, Some(message), Some(record));
         return Err(Refusal { error, message, record });
     }
+    check_times(topic, batch.header(), call.cx.now.wall_ms)?;
     // Offsets are given by the log; a producer counts from 0.
     if batch.header().base_offset.get() != 0 {
         return Err(ErrorCode::InvalidRecord.into());
@@ -126,6 +127,20 @@ fn checked(
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
     Ok((log, batch))
+}
+
+/// Whether the first record's time and the latest one are within the topic's bounds, if they are given.
+fn check_times(topic: &Topic, header: &BatchHeader, now_ms: i64) -> Result<(), Refusal> {
+    let allowed = timestamps(&topic.configs, now_ms);
+    let times = [header.base_timestamp.get(), header.max_timestamp.get()];
+    let Some(time) = times.into_iter().find(|time| *time != NONE && !allowed.contains(time)) else {
+        return Ok(());
+    };
+    let (first, last) = (allowed.start(), allowed.end());
+    let message = format!(
+        "Timestamp {time} of message is out of range. The timestamp should be within [{first}, {last}]"
+    );
+    Err(Refusal { error: ErrorCode::InvalidTimestamp, message: Some(message), record: None })
 }
 
 fn holds_more_than_one(records: &Bytes) -> bool {

@@ -131,6 +131,39 @@ fn a_record_without_a_key_is_named_where_the_topic_is_compacted() {
 }
 
 #[test]
+fn times_out_of_a_topics_bounds_are_refused() {
+    let batch = |times: &[i64]| {
+        let mut builder = BatchBuilder::new(times[0]);
+        times.iter().for_each(|time| builder.push(*time, None, Some(b"value"), &[]));
+        builder.finish().bytes().clone()
+    };
+    let within = "[9000, 15000]";
+    for (times, said) in [
+        (&[9_000, 15_000][..], None),
+        (&[-1, -1][..], None),
+        (&[8_999, 10_000][..], Some("8999")),
+        (&[10_000, 15_001, 9_000][..], Some("15001")),
+        (&[15_001][..], Some("15001")),
+    ] {
+        let mut world = World::new();
+        world.now.wall_ms = 10_000;
+        world.produce(9, 1, "orders", batch(times));
+        assert_eq!(world.commands().len(), 1, "there are no bounds unless they are given");
+        let mut world = World::new();
+        world.now.wall_ms = 10_000;
+        world.set("orders", "message.timestamp.before.max.ms", "1000");
+        world.set("orders", "message.timestamp.after.max.ms", "5000");
+        world.produce(9, 1, "orders", batch(times));
+        assert_eq!(world.commands().is_empty(), said.is_some(), "{times:?}");
+        let Some(said) = said else { continue };
+        let answered = world.produced(9).unwrap().topics[0].partitions[0].clone();
+        assert_eq!((answered.error_code, answered.base_offset), (32, -1));
+        let message = answered.error_message.unwrap();
+        assert!(message.contains(&format!("Timestamp {said} ")) && message.ends_with(within), "{message}");
+    }
+}
+
+#[test]
 fn what_the_log_refuses_is_told() {
     for (error, code) in [
         (AppendError::UnknownLog, 3),
