@@ -45,7 +45,8 @@ pub const API_VERSIONS_KEY: i16 = 18;
 
 /// Every request kind that is served. The ranges are Apache Kafka 4.3's: old clients recognise features by
 /// single versions inside them. Produce is advertised from 0 because librdkafka takes a missing version 2 for a
-/// broker that cannot read compressed batches.
+/// broker that cannot read compressed batches. ConsumerGroupHeartbeat is served to be refused: without it
+/// librdkafka looks for another coordinator for ever and tells nobody.
 #[rustfmt::skip]
 pub const APIS: &[Api] = &[
     //   key  name                     advertised served flexible  handler
@@ -79,6 +80,7 @@ pub const APIS: &[Api] = &[
     row( 44, "incremental_alter_configs", 0, 0, 1,    1, api::incremental_alter_configs::handle),
     row( 47, "offset_delete",           0, 0,  0,     1, api::offset_delete::handle),
     row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
+    row( 68, "consumer_group_heartbeat", 0, 0, 1,     0, api::consumer_group_heartbeat::handle),
 ];
 
 const fn row(

@@ -10,6 +10,9 @@ use crate::broker::groups::{GroupOutput, Groups, Waiter};
 use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 use crate::kafka::Session;
+use crate::kafka::wire::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use crate::kafka::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::kafka::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use crate::kafka::wire::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -449,5 +452,22 @@ fn offsets_are_deleted_unless_a_member_reads_the_topic() {
         let joined = node.join_with(3, "", metadata);
         node.sync(3, &joined.member_id, joined.generation_id);
         assert_eq!(delete(&mut node, &[("t", &[1])]), (0, vec![vec![(1, error)]]));
+    }
+}
+
+#[test]
+fn a_member_of_the_newer_protocol_is_told_that_there_are_only_classic_groups() {
+    for version in 0..=1 {
+        let mut node = Node::new();
+        let request = ConsumerGroupHeartbeatRequest { group_id: text("g"), ..Default::default() };
+        let response: ConsumerGroupHeartbeatResponse = node.ask(
+            (68, version),
+            &request,
+            ConsumerGroupHeartbeatRequest::encode,
+            ConsumerGroupHeartbeatResponse::decode,
+        );
+        assert_eq!(response.error_code, ErrorCode::UnsupportedVersion.code());
+        assert!(response.error_message.unwrap().contains("group.protocol=classic"));
+        assert!(node.groups.list().is_empty());
     }
 }

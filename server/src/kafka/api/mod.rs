@@ -15,6 +15,7 @@ pub mod partition;
 pub mod produce;
 
 // Consumer groups.
+pub mod consumer_group_heartbeat;
 pub mod delete_groups;
 pub mod describe_groups;
 pub mod find_coordinator;

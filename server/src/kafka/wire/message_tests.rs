@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::acls::*;
 use super::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource, ReplacedConfigs};
 use super::api_versions::{ApiRange, ApiVersionsRequest, ApiVersionsResponse};
+use super::consumer_group_heartbeat::*;
 use super::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, GrowingTopic, GrownTopic};
 use super::delete_records::*;
 use super::describe_log_dirs::*;
@@ -619,4 +620,40 @@ fn acls() {
         DeleteAclsResponse::encode,
         DeleteAclsResponse::decode,
     );
+}
+
+#[test]
+fn consumer_group_heartbeat() {
+    for bare in [false, true] {
+        check(
+            68,
+            |version| ConsumerGroupHeartbeatRequest {
+                group_id: text("g"),
+                member_id: text("m"),
+                member_epoch: -1,
+                instance_id: (!bare).then(|| text("i")),
+                rack_id: (!bare).then(|| text("r")),
+                rebalance_timeout_ms: 300_000,
+                subscribed_topics: (!bare).then(|| vec![text("t"), text("u")]),
+                subscribed_regex: since(version >= 1 && !bare, Some(text("t.*")), None),
+                server_assignor: (!bare).then(|| text("uniform")),
+                owned: (!bare).then(|| vec![([3; 16], vec![0, 1])]),
+            },
+            ConsumerGroupHeartbeatRequest::encode,
+            ConsumerGroupHeartbeatRequest::decode,
+        );
+        check(
+            68,
+            |_| ConsumerGroupHeartbeatResponse {
+                throttle_time_ms: 5,
+                error_code: 35,
+                error_message: (!bare).then(|| text("no")),
+                member_id: (!bare).then(|| text("m")),
+                member_epoch: 7,
+                heartbeat_interval_ms: 5000,
+            },
+            ConsumerGroupHeartbeatResponse::encode,
+            ConsumerGroupHeartbeatResponse::decode,
+        );
+    }
 }

@@ -11,6 +11,7 @@ pub use header::RequestHeader;
 pub use primitives::{Reader, WireError, Writer};
 
 pub mod api_versions;
+pub mod consumer_group_heartbeat;
 pub mod delete_groups;
 pub mod describe_groups;
 pub mod fetch;
