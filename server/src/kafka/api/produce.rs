@@ -108,7 +108,7 @@ fn checked(
     {
         let partition = format!("{}-{index}", topic.name);
         let message =
-            format!("Compacted topic cannot accept message without key in topic partition {partition}.");
+            format!("Compacted topic cannot accept message without key in topic partition {partition}");
         let (error, message, record) = (ErrorCode::InvalidRecord, Some(message), Some(record));
         return Err(Refusal { error, message, record });
     }

@@ -118,7 +118,7 @@ fn a_record_without_a_key_is_named_where_the_topic_is_compacted() {
         assert!(world.commands().is_empty());
         let answered = world.produced(version).unwrap().topics[0].partitions[0].clone();
         assert_eq!((answered.error_code, answered.base_offset), (87, -1));
-        let message = "Compacted topic cannot accept message without key in topic partition orders-1.";
+        let message = "Compacted topic cannot accept message without key in topic partition orders-1";
         let (said, named) = match version {
             ..8 => (None, Vec::new()),
             _ => {
