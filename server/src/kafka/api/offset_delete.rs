@@ -24,12 +24,21 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
     let plans: Vec<TopicPlan> =
         topics.into_iter().map(|topic| TopicPlan::of(topic, call.cx.catalog, &mut partitions)).collect();
     if partitions.is_empty() {
-        return Ok(Handled::answer(respond(Ok((plans, VecDeque::new())), call)));
+        let topics = decided(plans, VecDeque::new());
+        return Ok(Handled::answer(respond(&OffsetDeleteResponse { topics, ..Default::default() }, call)));
     }
     let request = GroupRequest::DeleteOffsets { partitions, subscriptions: SUBSCRIPTIONS };
     Ok(ask_group(call, group_id, request, move |reply, call| {
         let GroupReply::DeleteOffsets(result) = reply else { return None };
-        Some(respond(result.map(|results| (plans, results.into())), call))
+        let response = match result {
+            Ok(results) => {
+                OffsetDeleteResponse { topics: decided(plans, results.into()), ..Default::default() }
+            }
+            Err(error) => {
+                OffsetDeleteResponse { error_code: ErrorCode::from(&error).code(), ..Default::default() }
+            }
+        };
+        Some(respond(&response, call))
     }))
 }
 
@@ -72,29 +81,24 @@ impl TopicPlan {
     }
 }
 
-fn respond(
-    outcome: Result<(Vec<TopicPlan>, VecDeque<Result<(), GroupError>>), GroupError>,
-    call: &Call<'_, '_>,
-) -> Writer {
-    let response = match outcome {
-        Ok((plans, mut results)) => {
-            let mut decide = |(partition, wrong): (i32, Option<ErrorCode>)| {
-                let error = wrong.unwrap_or_else(|| match results.pop_front() {
-                    Some(Ok(())) => ErrorCode::None,
-                    Some(Err(error)) => ErrorCode::from(&error),
-                    None => ErrorCode::UnknownServerError,
-                });
-                (partition, error.code())
-            };
-            let mut topic =
-                |plan: TopicPlan| (plan.name, plan.partitions.into_iter().map(&mut decide).collect());
-            let topics = plans.into_iter().map(&mut topic).collect();
-            OffsetDeleteResponse { topics, ..Default::default() }
-        }
-        Err(error) => {
-            OffsetDeleteResponse { error_code: ErrorCode::from(&error).code(), ..Default::default() }
-        }
+/// The topics of the response, once the group has decided on what was left to it.
+fn decided(
+    plans: Vec<TopicPlan>,
+    mut results: VecDeque<Result<(), GroupError>>,
+) -> Vec<(String, Vec<(i32, i16)>)> {
+    let mut decide = |(partition, wrong): (i32, Option<ErrorCode>)| {
+        let error = wrong.unwrap_or_else(|| match results.pop_front() {
+            Some(Ok(())) => ErrorCode::None,
+            Some(Err(error)) => ErrorCode::from(&error),
+            None => ErrorCode::UnknownServerError,
+        });
+        (partition, error.code())
     };
+    let mut topic = |plan: TopicPlan| (plan.name, plan.partitions.into_iter().map(&mut decide).collect());
+    plans.into_iter().map(&mut topic).collect()
+}
+
+fn respond(response: &OffsetDeleteResponse, call: &Call<'_, '_>) -> Writer {
     let mut writer = call.response();
     response.encode(&mut writer, call.header.version);
     writer
