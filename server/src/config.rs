@@ -311,6 +311,7 @@ pub fn settings(config: &Config, cluster_id: String, cores: u16, kafka_ports: &[
     Settings {
         cluster_id,
         cores,
+        data_dir: config.data_dir.display().to_string(),
         nodes: Nodes::new(config.node_id as i32, host, ports),
         auto_create_topics: config.auto_create_topics,
         default_partitions: config.default_partitions,

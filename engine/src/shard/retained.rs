@@ -34,11 +34,12 @@ impl Retained {
 }
 
 impl Shard {
-    /// What one log retains on the device, its share of the journal excluded.
+    /// What one log retains on the device; of the journal, the batches that no segment has yet.
     pub fn retained_by(&self, log: LogId) -> Retained {
         let mut retained = Retained::default();
         if let Some(partition) = self.logs.get(&log) {
             retained.add(partition);
+            retained.journal_needed_bytes = partition.unsettled_bytes() as u64;
         }
         retained
     }

@@ -80,6 +80,7 @@ fn settings() -> Settings {
         cluster_id: "cluster".to_string(),
         nodes: Nodes::new(1, "127.0.0.1".to_string(), vec![19092]),
         cores: 2,
+        data_dir: "/data".to_string(),
         auto_create_topics: true,
         default_partitions: 4,
         message_bytes_max: 1_048_588,

@@ -57,6 +57,7 @@ impl Client {
             cluster_id: "cluster".into(),
             nodes: Nodes::new(0, "localhost".to_string(), vec![9092]),
             cores: 1,
+            data_dir: "/data".to_string(),
             auto_create_topics: true,
             default_partitions: 4,
             message_bytes_max: 1 << 20,

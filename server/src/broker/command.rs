@@ -115,6 +115,8 @@ pub enum Command {
     QueueStatus { log: LogId },
 
     // -- watching ---------------------------------------------------------------------------------------
+    /// What logs of one core hold on the device. [`Event::Sizes`].
+    Sizes { core: u16, logs: Vec<LogId> },
     /// How one core is. [`Event::Status`].
     Status { core: u16 },
 }
@@ -197,6 +199,7 @@ pub enum Event {
     Got(Result<Option<(Delivery, u64)>, SubscribeError>),
     Purged(Result<u64, SubscribeError>),
     QueueStatus(Result<QueueCounts, SubscribeError>),
+    Sizes(Sizes),
     Status(Box<CoreStatus>),
     /// To the dead-letter agent of the queue's core only: records to be routed to where the queue's dead
     /// letters go. Each must be settled with [`Outcome::Accept`] once its copies are durable.
@@ -314,6 +317,16 @@ pub enum DeathReason {
     DeliveryLimit,
     Expired,
     MaxLength,
+}
+
+/// What logs hold on the device.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sizes {
+    /// Bytes in segments, those below the log start that are still there included, by the order of the command; `None`:
+    /// there is no such log any more.
+    pub bytes: Vec<Option<u64>>,
+    /// What the file system had left when it was asked last.
+    pub free_bytes: Option<u64>,
 }
 
 /// Name of the record header that holds when the record expires: ms since the Unix epoch, 8 bytes, big-endian.

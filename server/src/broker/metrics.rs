@@ -168,7 +168,7 @@ impl CommandClass {
             Command::Catalog(_) => CommandClass::Catalog,
             Command::Group { .. } | Command::ListGroups { .. } => CommandClass::Group,
             Command::Settle { .. } => CommandClass::Settle,
-            Command::Status { .. } => CommandClass::Status,
+            Command::Status { .. } | Command::Sizes { .. } => CommandClass::Status,
             _ => CommandClass::Queue,
         }
     }

@@ -128,7 +128,7 @@ pub fn core_of(command: &Command, cores: u16) -> u16 {
         | Command::QueueStatus { log } => shard_of(*log, cores),
         Command::Catalog(_) => shard_of(CATALOG_LOG, cores),
         Command::Group { group, .. } => shard_of(group_log(groups::log_index_of(group)), cores),
-        Command::ListGroups { core } | Command::Status { core } => *core,
+        Command::ListGroups { core } | Command::Status { core } | Command::Sizes { core, .. } => *core,
     }
 }
 
@@ -197,6 +197,10 @@ impl Broker {
             Command::Catalog(asked) => self.change_catalog(from, ticket, asked),
             Command::Group { group, request } => self.group(from, ticket, &group, request, now),
             Command::ListGroups { .. } => self.answer(from, ticket, Event::Groups(self.groups.list())),
+            Command::Sizes { logs, .. } => {
+                let sizes = self.sizes(&logs);
+                self.answer(from, ticket, Event::Sizes(sizes));
+            }
             Command::Status { .. } => {
                 let status = self.status();
                 self.answer(from, ticket, Event::Status(Box::new(status)));

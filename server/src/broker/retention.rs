@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 
 use ringmain_engine::shard::Keep;
-use ringmain_engine::types::Now;
+use ringmain_engine::types::{LogId, Now};
 
 use super::catalog::{Topic, shard_of};
+use super::command::Sizes;
 use super::metrics::RetainedBytes;
 use super::{Broker, cleaning};
 
@@ -79,6 +80,15 @@ impl Broker {
             journal_needed: all.journal_needed_bytes,
             journal_spare: all.journal_spare_bytes,
         }
+    }
+
+    /// What these logs hold on the device; of the journal, what no segment has yet.
+    pub(super) fn sizes(&self, logs: &[LogId]) -> Sizes {
+        let bytes = |log: &LogId| {
+            let retained = self.shard.contains(*log).then(|| self.shard.retained_by(*log))?;
+            Some(retained.records_bytes + retained.trimmed_bytes + retained.journal_needed_bytes)
+        };
+        Sizes { bytes: logs.iter().map(bytes).collect(), free_bytes: self.shard.free_bytes() }
     }
 
     /// A topic was made or its settings changed: it may be the first that asks for retention.

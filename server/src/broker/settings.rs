@@ -8,6 +8,8 @@ pub struct Settings {
     /// Text form of the cluster id, as clients show it.
     pub cluster_id: String,
     pub cores: u16,
+    /// Where the logs are, as it was configured.
+    pub data_dir: String,
     /// Who Kafka clients are told to connect to.
     pub nodes: Nodes,
     /// Whether a topic comes into being when it is first asked for.

@@ -45,6 +45,7 @@ fn settings() -> Settings {
         cluster_id: "cluster".into(),
         nodes: Nodes::new(1, "localhost".to_string(), vec![9092]),
         cores: 1,
+        data_dir: "/data".to_string(),
         auto_create_topics: true,
         default_partitions: 1,
         message_bytes_max: 1 << 20,
@@ -207,4 +208,29 @@ fn what_a_queue_has_settled_is_told_before_it_is_dropped() {
     rig.broker.expire(rig.now);
     let after = rig.broker.shard().marks(settlements).unwrap().end;
     assert_eq!(after, before + 1, "offset 3 may be dropped, and nothing says that it is settled");
+}
+
+#[test]
+fn a_log_is_as_large_as_its_segments() {
+    let scratch = Scratch::new("sizes");
+    let mut rig = Rig::open(&scratch.0);
+    rig.create("large");
+    rig.create("empty");
+    let (large, empty) = (rig.log_of("large"), rig.log_of("empty"));
+    rig.append(large, &[7; 5000]);
+    rig.finish();
+    let expect = |rig: &mut Rig| {
+        rig.outcome.answers.clear();
+        rig.ask(0, 1, Command::Sizes { core: 0, logs: vec![empty, large, LogId(u64::MAX)] });
+        rig.finish();
+        let Some(Event::Sizes(sizes)) = rig.outcome.answers.pop().map(|answer| answer.event) else {
+            panic!("answered at once")
+        };
+        assert_eq!((sizes.bytes[0], sizes.bytes[2]), (Some(0), None));
+        assert!(sizes.bytes[1].is_some_and(|bytes| (5000..20_000).contains(&bytes)), "{:?}", sizes.bytes);
+    };
+    expect(&mut rig);
+    drop(rig);
+    // What the journal held is in segments after a start.
+    expect(&mut Rig::open(&scratch.0));
 }

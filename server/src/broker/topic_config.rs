@@ -4,6 +4,7 @@
 //! Never: lets a value through that promises a behaviour there is not.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use ringmain_engine::limits::BATCH_BYTES_MAX;
 
@@ -57,11 +58,14 @@ const INT_MAX: i64 = i32::MAX as i64;
 pub const CLEANUP_POLICY: &str = "cleanup.policy";
 /// Name of the setting that [`message_bytes_max`] reads.
 pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+/// Names of the settings that [`timestamps`] reads.
+const TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
+const TIMESTAMP_BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
 
 /// Every setting, by name.
 #[rustfmt::skip]
 pub static TOPIC_CONFIGS: &[TopicConfig] = &[
-    row(CLEANUP_POLICY, "log.cleanup.policy", "delete", ConfigKind::List, Rule::OneOf(&["delete", "compact", "compact,delete", "delete,compact"])),
+    row(CLEANUP_POLICY, "log.cleanup.policy", "delete", ConfigKind::List, Rule::OneOf(&["compact", "delete", "compact,delete", "delete,compact"])),
     row("compression.gzip.level", "compression.gzip.level", "-1", ConfigKind::Int, Rule::Number(-1, 9)),
     row("compression.lz4.level", "compression.lz4.level", "9", ConfigKind::Int, Rule::Number(1, 17)),
     row("compression.type", "compression.type", "producer", ConfigKind::Text, Rule::OnlyDefaultOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])),
@@ -77,8 +81,8 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = &[
     row("local.retention.ms", "log.local.retention.ms", "-2", ConfigKind::Long, Rule::Number(-2, i64::MAX)),
     row("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", LONG_MAX, ConfigKind::Long, Rule::Number(1, i64::MAX)),
     row(MAX_MESSAGE_BYTES, "message.max.bytes", "1048588", ConfigKind::Int, Rule::Number(0, BATCH_BYTES_MAX as i64)),
-    row("message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms", LONG_MAX, ConfigKind::Long, Rule::OnlyDefaultNumber(0, i64::MAX)),
-    row("message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms", LONG_MAX, ConfigKind::Long, Rule::OnlyDefaultNumber(0, i64::MAX)),
+    row(TIMESTAMP_AFTER_MAX_MS, "log.message.timestamp.after.max.ms", LONG_MAX, ConfigKind::Long, Rule::Number(0, i64::MAX)),
+    row(TIMESTAMP_BEFORE_MAX_MS, "log.message.timestamp.before.max.ms", LONG_MAX, ConfigKind::Long, Rule::Number(0, i64::MAX)),
     row("message.timestamp.type", "log.message.timestamp.type", "CreateTime", ConfigKind::Text, Rule::OnlyDefaultOf(&["CreateTime", "LogAppendTime"])),
     row("min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio", "0.5", ConfigKind::Double, Rule::Fraction),
     row("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms", "0", ConfigKind::Long, Rule::Number(0, i64::MAX)),
@@ -118,19 +122,8 @@ impl TopicConfig {
     /// Whether `value` may be. The error says why not.
     fn check(&self, value: &str) -> Result<(), String> {
         let name = self.name;
-        let sound = match self.rule {
-            Rule::Number(min, max) | Rule::OnlyDefaultNumber(min, max) => {
-                value.parse::<i64>().is_ok_and(|number| min <= number && number <= max)
-            }
-            Rule::Fraction => value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
-            Rule::Switch | Rule::OnlyFalse => value == "true" || value == "false",
-            Rule::OneOf(known) | Rule::OnlyDefaultOf(known) => {
-                known.contains(&value.replace(' ', "").as_str())
-            }
-            Rule::Empty => true,
-        };
-        if !sound {
-            return Err(format!("Invalid value {value:?} for configuration {name}"));
+        if let Some(wrong) = self.wrong_with(value) {
+            return Err(format!("Invalid value {value} for configuration {name}: {wrong}"));
         }
         match self.rule {
             Rule::Number(..) | Rule::Fraction | Rule::Switch | Rule::OneOf(_) => Ok(()),
@@ -139,6 +132,43 @@ impl TopicConfig {
                 "Configuration {name}={value} is not implemented by this server; it must be {:?} or left out",
                 self.default
             )),
+        }
+    }
+
+    /// Why `value` is none of this setting, in Kafka's words.
+    fn wrong_with(&self, value: &str) -> Option<String> {
+        match self.rule {
+            Rule::Number(min, max) | Rule::OnlyDefaultNumber(min, max) => {
+                let (name, of_kind) = match self.kind {
+                    ConfigKind::Int => ("INT", value.parse::<i32>().map(i64::from)),
+                    ConfigKind::Short => ("SHORT", value.parse::<i16>().map(i64::from)),
+                    _ => ("LONG", value.parse()),
+                };
+                match of_kind {
+                    Ok(number) if number < min => Some(format!("Value must be at least {min}")),
+                    Ok(number) if max < number => Some(format!("Value must be no more than {max}")),
+                    Ok(_) => None,
+                    Err(_) => Some(format!("Not a number of type {name}")),
+                }
+            }
+            Rule::Fraction => match value.parse::<f64>() {
+                Ok(number) if (0.0..=1.0).contains(&number) => None,
+                Ok(number) if number < 0.0 => Some("Value must be at least 0".to_string()),
+                Ok(_) => Some("Value must be no more than 1".to_string()),
+                Err(_) => Some("Not a number of type DOUBLE".to_string()),
+            },
+            Rule::Switch | Rule::OnlyFalse => {
+                let known = value == "true" || value == "false";
+                (!known).then(|| "Expected value to be either true or false".to_string())
+            }
+            Rule::OneOf(known) | Rule::OnlyDefaultOf(known) => {
+                if known.contains(&value.replace(' ', "").as_str()) {
+                    return None;
+                }
+                let words: Vec<&str> = known.iter().copied().filter(|word| !word.contains(',')).collect();
+                Some(format!("String must be one of: {}", words.join(", ")))
+            }
+            Rule::Empty => None,
         }
     }
 }
@@ -185,6 +215,14 @@ pub fn message_bytes_max(configs: &BTreeMap<String, String>, settings: &Settings
     given.unwrap_or(settings.message_bytes_max)
 }
 
+/// Times, in ms, that records of a topic with these settings may have now.
+pub fn timestamps(configs: &BTreeMap<String, String>, now_ms: i64) -> RangeInclusive<i64> {
+    let bound = |name: &str| configs.get(name)?.parse::<i64>().ok();
+    let first = bound(TIMESTAMP_BEFORE_MAX_MS).map_or(i64::MIN, |before| now_ms.saturating_sub(before));
+    let last = bound(TIMESTAMP_AFTER_MAX_MS).map_or(i64::MAX, |after| now_ms.saturating_add(after));
+    first..=last
+}
+
 /// Longest name of a topic.
 pub const NAME_BYTES_MAX: usize = 249;
 
@@ -225,7 +263,6 @@ mod tests {
             ("message.timestamp.type", "LogAppendTime"),
             ("min.insync.replicas", "2"),
             ("remote.storage.enable", "true"),
-            ("message.timestamp.after.max.ms", "1000"),
         ] {
             let error = checked(name, value).unwrap_err();
             assert!(error.contains("not implemented") && error.contains(name), "{error}");
@@ -238,6 +275,43 @@ mod tests {
         assert_eq!(checked("retention.bytes", "1"), Ok(()));
         assert_eq!(checked("retention", "1").unwrap_err(), "Unknown topic config name: retention");
         assert!(checked(MAX_MESSAGE_BYTES, "99999999").is_err());
+    }
+
+    #[test]
+    fn an_invalid_value_is_refused_with_its_bounds() {
+        for (name, value, wrong) in [
+            ("segment.bytes", "5", "Value must be at least 14"),
+            ("segment.bytes", "2147483648", "Not a number of type INT"),
+            ("compression.gzip.level", "10", "Value must be no more than 9"),
+            ("retention.ms", "-2", "Value must be at least -1"),
+            ("retention.ms", "1d", "Not a number of type LONG"),
+            ("min.cleanable.dirty.ratio", "-0.5", "Value must be at least 0"),
+            ("min.cleanable.dirty.ratio", "1.5", "Value must be no more than 1"),
+            ("min.cleanable.dirty.ratio", "half", "Not a number of type DOUBLE"),
+            ("preallocate", "yes", "Expected value to be either true or false"),
+            ("cleanup.policy", "never", "String must be one of: compact, delete"),
+        ] {
+            let said = checked(name, value).unwrap_err();
+            assert_eq!(said, format!("Invalid value {value} for configuration {name}: {wrong}"));
+        }
+    }
+
+    #[test]
+    fn times_have_the_bounds_that_were_given() {
+        let of = |settings: &[(&str, &str)]| {
+            let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            timestamps(&settings.collect(), 5000)
+        };
+        assert_eq!(of(&[]), i64::MIN..=i64::MAX);
+        assert_eq!(of(&[(TIMESTAMP_AFTER_MAX_MS, "1000")]), i64::MIN..=6000);
+        assert_eq!(of(&[(TIMESTAMP_BEFORE_MAX_MS, "7000")]), -2000..=i64::MAX);
+        assert_eq!(
+            of(&[(TIMESTAMP_AFTER_MAX_MS, LONG_MAX), (TIMESTAMP_BEFORE_MAX_MS, "0")]),
+            5000..=i64::MAX
+        );
+        for (name, value) in [(TIMESTAMP_AFTER_MAX_MS, "3600000"), (TIMESTAMP_BEFORE_MAX_MS, LONG_MAX)] {
+            assert_eq!(checked(name, value), Ok(()));
+        }
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub const API_VERSIONS_KEY: i16 = 18;
 
 /// Every request kind that is served. The ranges are Apache Kafka 4.3's: old clients recognise features by
 /// single versions inside them. Produce is advertised from 0 because librdkafka takes a missing version 2 for a
-/// broker that cannot read compressed batches.
+/// broker that cannot read compressed batches. ConsumerGroupHeartbeat is served to be refused: without it
+/// librdkafka looks for another coordinator for ever and tells nobody.
 #[rustfmt::skip]
 pub const APIS: &[Api] = &[
     //   key  name                     advertised served flexible  handler
@@ -68,12 +69,18 @@ pub const APIS: &[Api] = &[
     row( 21, "delete_records",          0, 0,  2,     2, api::delete_records::handle),
     row( 22, "init_producer_id",        0, 0,  5,     2, api::init_producer_id::handle),
     row( 23, "offset_for_leader_epoch", 2, 2,  4,     4, api::offset_for_leader_epoch::handle),
+    row( 29, "describe_acls",           1, 1,  3,     2, api::acls::describe),
+    row( 30, "create_acls",             1, 1,  3,     2, api::acls::create),
+    row( 31, "delete_acls",             1, 1,  3,     2, api::acls::delete),
     row( 32, "describe_configs",        1, 1,  4,     4, api::describe_configs::handle),
     row( 33, "alter_configs",           0, 0,  2,     2, api::alter_configs::handle),
+    row( 35, "describe_log_dirs",       1, 1,  4,     2, api::describe_log_dirs::handle),
     row( 37, "create_partitions",       0, 0,  3,     2, api::create_partitions::handle),
     row( 42, "delete_groups",           0, 0,  2,     2, api::delete_groups::handle),
     row( 44, "incremental_alter_configs", 0, 0, 1,    1, api::incremental_alter_configs::handle),
+    row( 47, "offset_delete",           0, 0,  0,     1, api::offset_delete::handle),
     row( 60, "describe_cluster",        0, 0,  2,     0, api::describe_cluster::handle),
+    row( 68, "consumer_group_heartbeat", 0, 0, 1,     0, api::consumer_group_heartbeat::handle),
 ];
 
 const fn row(

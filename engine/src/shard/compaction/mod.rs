@@ -17,6 +17,8 @@
 //! of what the new file has too, is removed at the next start.
 
 mod fate;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

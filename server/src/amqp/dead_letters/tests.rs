@@ -52,6 +52,7 @@ impl World {
             cluster_id: String::new(),
             nodes: Nodes::new(1, String::new(), vec![0]),
             cores: 1,
+            data_dir: "/data".to_string(),
             auto_create_topics: false,
             default_partitions: 1,
             message_bytes_max: 1 << 20,

@@ -18,7 +18,7 @@ use super::record::{self, BadState, StateRecord};
 use super::sync::Sync;
 use super::{
     GROUP_NAME_BYTES_MAX, GROUPS_PER_CORE_MAX, GroupError, GroupReply, GroupRequest, METADATA_BYTES_MAX,
-    OFFSETS_PER_GROUP_MAX, OffsetCommit,
+    OFFSETS_PER_GROUP_MAX, OffsetCommit, Subscriptions,
 };
 use crate::broker::catalog::GROUP_LOGS;
 use crate::broker::command::SessionId;
@@ -60,6 +60,7 @@ impl StateWrite {
                 GroupReply::Commit(results.into_iter().map(refuse).collect())
             }
             GroupReply::Delete(_) => GroupReply::Delete(Err(GroupError::Storage)),
+            GroupReply::DeleteOffsets(_) => GroupReply::DeleteOffsets(Err(GroupError::Storage)),
             other => other,
         };
         Some((waiter, refused))
@@ -118,6 +119,9 @@ impl Groups {
                 return out.replies.push((waiter, GroupReply::Committed(committed)));
             }
             GroupRequest::Delete => return self.delete(group, waiter, out),
+            GroupRequest::DeleteOffsets { partitions, subscriptions } => {
+                return self.delete_offsets(group, partitions, subscriptions, waiter, now, out);
+            }
             _ => {}
         }
         let name = self.find_or_create(group, now);
@@ -159,7 +163,7 @@ impl Groups {
             | GroupRequest::Sync { .. }
             | GroupRequest::Heartbeat { .. }
             | GroupRequest::Leave { .. } => Some(GroupError::UnknownMember),
-            GroupRequest::Delete => Some(GroupError::NotFound),
+            GroupRequest::Delete | GroupRequest::DeleteOffsets { .. } => Some(GroupError::NotFound),
             GroupRequest::Committed { .. } | GroupRequest::Describe => None,
         }
     }
@@ -194,6 +198,45 @@ impl Groups {
             record: record::encode_group_deleted(group),
             reply: Some((waiter, GroupReply::Delete(Ok(())))),
         });
+    }
+
+    /// Forgets offsets of a group; the reply leaves with the last of the records of that.
+    fn delete_offsets(
+        &mut self,
+        group: &str,
+        partitions: &[(String, i32)],
+        subscriptions: &Subscriptions,
+        waiter: Waiter,
+        now: Now,
+        out: &mut GroupOutput,
+    ) {
+        let Some((name, entry)) = self.groups.get_key_value(group) else { return };
+        let name = Arc::clone(name);
+        let subscribed = match entry.group.subscribed(subscriptions) {
+            Ok(subscribed) => subscribed,
+            Err(error) => return out.replies.push((waiter, GroupReply::DeleteOffsets(Err(error)))),
+        };
+        let Some(entry) = self.groups.get_mut(&name) else { return };
+        let mut results = Vec::with_capacity(partitions.len());
+        let mut forgotten = Vec::new();
+        for (topic, partition) in partitions {
+            if subscribed.holds(topic) {
+                results.push(Err(GroupError::Subscribed));
+                continue;
+            }
+            results.push(Ok(()));
+            // Written down even if there is none: an earlier request may have taken it and not be durable yet.
+            entry.group.offsets.remove(topic, *partition);
+            forgotten.push((topic.clone(), *partition));
+        }
+        let reply = (waiter, GroupReply::DeleteOffsets(Ok(results)));
+        if forgotten.is_empty() {
+            return out.replies.push(reply);
+        }
+        entry.group.note_offsets_forgotten(now);
+        self.schedule(&name);
+        let records = record::encode_offsets_forgotten(&name, forgotten.into_iter());
+        write_all(&name, records, reply, out);
     }
 
     /// Does what is due.
@@ -292,6 +335,15 @@ impl Groups {
                 let name: Arc<str> = Arc::from(group);
                 if let Some(entry) = self.groups.get_mut(&name) {
                     entry.group.offsets.forget(&topic);
+                }
+                self.keep_if_it_has_offsets(&name);
+            }
+            StateRecord::OffsetsForgotten { group, partitions } => {
+                let name: Arc<str> = Arc::from(group);
+                if let Some(entry) = self.groups.get_mut(&name) {
+                    for (topic, partition) in partitions {
+                        entry.group.offsets.remove(&topic, partition);
+                    }
                 }
                 self.keep_if_it_has_offsets(&name);
             }
@@ -395,7 +447,10 @@ fn act(
             }
         }
         // Answered before a group is looked for.
-        GroupRequest::Committed { .. } | GroupRequest::Describe | GroupRequest::Delete => {}
+        GroupRequest::Committed { .. }
+        | GroupRequest::DeleteOffsets { .. }
+        | GroupRequest::Describe
+        | GroupRequest::Delete => {}
     }
 }
 
@@ -416,11 +471,16 @@ fn commit(group: &mut Group, name: &str, offsets: Vec<OffsetCommit>, waiter: Wai
             accepted.push(offset);
         }
     }
-    let mut reply = Some((waiter, GroupReply::Commit(results)));
+    let reply = (waiter, GroupReply::Commit(results));
     if accepted.is_empty() {
-        return out.replies.extend(reply);
+        return out.replies.push(reply);
     }
-    let records = record::encode_offsets(name, accepted.into_iter());
+    write_all(name, record::encode_offsets(name, accepted.into_iter()), reply, out);
+}
+
+/// Has the records of a group written; the reply leaves with the last of them, of which there must be one.
+fn write_all(name: &str, records: Vec<Vec<u8>>, reply: (Waiter, GroupReply), out: &mut GroupOutput) {
+    let mut reply = Some(reply);
     let last = records.len() - 1;
     for (place, record) in records.into_iter().enumerate() {
         let reply = if place == last { reply.take() } else { None };
@@ -441,6 +501,7 @@ fn refusal_of(request: &GroupRequest, error: GroupError) -> GroupReply {
             GroupReply::Commit(offsets.iter().map(|_| Err(error.clone())).collect())
         }
         GroupRequest::Committed { .. } => GroupReply::Committed(Vec::new()),
+        GroupRequest::DeleteOffsets { .. } => GroupReply::DeleteOffsets(Err(error)),
         GroupRequest::Describe => GroupReply::Describe(None),
         GroupRequest::Delete => GroupReply::Delete(Err(error)),
     }

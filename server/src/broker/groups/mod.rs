@@ -12,6 +12,7 @@
 //! | `rebalance` | the two halves of a rebalance as the group goes through them |
 //! | `member` | one member |
 //! | `offsets` | how far one group has read |
+//! | `subscribed` | which topics the members of one group read |
 //! | `record` | state records as bytes |
 
 mod coordinator;
@@ -25,6 +26,7 @@ mod rebalance;
 mod record;
 #[cfg(test)]
 mod scene;
+mod subscribed;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use bytes::Bytes;
 
 pub use coordinator::{GroupOutput, Groups, StateWrite, Waiter, log_index_of};
 pub use record::BadState;
+pub use subscribed::Subscriptions;
 
 /// Shortest and longest time a member may ask to be given between two signs of life.
 pub const SESSION_TIMEOUT_MS_MIN: i32 = 6_000;
@@ -98,6 +101,11 @@ pub enum GroupRequest {
     Committed {
         partitions: Option<Vec<(String, i32)>>,
     },
+    /// Forgets the committed offsets of these partitions.
+    DeleteOffsets {
+        partitions: Vec<(String, i32)>,
+        subscriptions: Subscriptions,
+    },
     Describe,
     Delete,
 }
@@ -125,6 +133,8 @@ pub enum GroupReply {
     Commit(Vec<Result<(), GroupError>>),
     /// Only partitions that have a committed offset.
     Committed(Vec<OffsetCommit>),
+    /// One result for each partition, in the order of the request.
+    DeleteOffsets(Result<Vec<Result<(), GroupError>>, GroupError>),
     Describe(Option<GroupDescription>),
     Delete(Result<(), GroupError>),
 }
@@ -167,6 +177,8 @@ pub enum GroupError {
     InvalidGroupId,
     NotFound,
     NotEmpty,
+    /// A member reads the topic.
+    Subscribed,
     /// There are as many members as there may be.
     Full,
     MetadataTooLarge,

@@ -1,6 +1,6 @@
 //! Committed offsets: who may commit them, and how they outlive the process.
 
-use super::scene::{Client, Scene};
+use super::scene::{Client, DELAY_MS, Scene};
 use super::*;
 use crate::broker::catalog::GROUP_LOGS;
 use crate::broker::command::SessionId;
@@ -73,6 +73,75 @@ fn only_an_empty_group_is_deleted() {
     assert_eq!(scene.state(), "none");
     assert_eq!(scene.committed(), vec![]);
     assert_eq!(scene.groups.next_deadline_us(), None);
+}
+
+#[test]
+fn offsets_of_topics_that_no_member_reads_are_deleted() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.delete_offsets("consumer", &[("t", 0)]), Err(GroupError::NotFound));
+    // The members say that they read "m".
+    let clients = scene.stable(2);
+    let kept = vec![offset("m", 0, 1), offset("t", 1, 3)];
+    scene.commit(&clients[0], [kept.clone(), vec![offset("t", 0, 2)]].concat());
+    let results = scene.delete_offsets("consumer", &[("m", 0), ("t", 0), ("t", 0), ("u", 7)]);
+    assert_eq!(results, Ok(vec![Err(GroupError::Subscribed), Ok(()), Ok(()), Ok(())]));
+    assert_eq!(scene.committed(), kept);
+    assert_eq!(scene.delete_offsets("connect", &[("t", 1)]), Err(GroupError::NotEmpty));
+
+    let mut replayed = Scene::new();
+    for (_, record) in &scene.log {
+        replayed.groups.restore(record).unwrap();
+    }
+    assert_eq!(replayed.committed(), kept);
+
+    scene.leave(&[(&clients[0].id, None), (&clients[1].id, None)]);
+    assert_eq!(scene.delete_offsets("connect", &[("m", 0), ("t", 1)]), Ok(vec![Ok(()), Ok(())]));
+    assert_eq!((scene.committed(), scene.state()), (vec![], "Empty"));
+    for (_, record) in &scene.log {
+        replayed.groups.restore(record).unwrap();
+    }
+    assert_eq!(replayed.state(), "none");
+    scene.pass(3_600_000);
+    assert_eq!(scene.state(), "none", "a group without members and offsets is forgotten");
+}
+
+#[test]
+fn what_members_read_is_any_topic_as_long_as_it_is_not_known() {
+    let mut scene = Scene::new();
+    scene.commit(&Client::new(), vec![offset("t", 0, 5)]);
+    let first = scene.join(&Client::new());
+    assert_eq!(scene.state(), "PreparingRebalance");
+    assert_eq!(scene.delete_offsets("consumer", &[("t", 0)]), Ok(vec![Err(GroupError::Subscribed)]));
+    scene.pass(u64::from(DELAY_MS) * 3);
+    assert!(scene.joined(first).is_ok());
+    assert_eq!(scene.delete_offsets("consumer", &[("t", 0)]), Ok(vec![Ok(())]));
+
+    let mut scene = Scene::new();
+    scene.commit(&Client::new(), vec![offset("t", 0, 5)]);
+    scene.ask(Scene::join_request(&Client::new(), &[("range", "?")]));
+    scene.pass(u64::from(DELAY_MS) * 3);
+    assert_eq!(scene.delete_offsets("consumer", &[("t", 0)]), Ok(vec![Err(GroupError::Subscribed)]));
+    assert_eq!(scene.committed(), vec![offset("t", 0, 5)]);
+}
+
+#[test]
+fn a_reply_to_a_deletion_of_offsets_rides_on_its_last_record() {
+    let mut scene = Scene::new();
+    let offsets = (0..10_000).map(|partition| offset("a-topic", partition, 1)).collect();
+    scene.commit(&Client::new(), offsets);
+    let waiter = Waiter { session: SessionId { core: 0, slot: 0, generation: 0 }, ticket: 9 };
+    let request = GroupRequest::DeleteOffsets {
+        partitions: (0..10_000).map(|partition| ("a-topic".to_string(), partition)).collect(),
+        subscriptions: Subscriptions { protocol_type: "consumer", topics_of: |_| None },
+    };
+    let mut out = GroupOutput::default();
+    scene.groups.handle("g", request, waiter, scene.now, &mut scene.random, &mut out);
+    assert!(out.replies.is_empty());
+    assert!(1 < out.writes.len());
+    let last = out.writes.pop().unwrap();
+    assert!(out.writes.iter().all(|write| write.reply.is_none()));
+    let Some((_, GroupReply::DeleteOffsets(result))) = last.refusal() else { panic!("the last has it") };
+    assert_eq!(result, Err(GroupError::Storage));
 }
 
 #[test]
@@ -150,17 +219,22 @@ fn offsets_of_topics_that_are_gone_are_forgotten_after_a_start() {
 #[test]
 fn every_damaged_record_is_refused() {
     let records = record::encode_offsets("g", [offset("t", 0, 5)].into_iter());
+    let forgotten = record::encode_offsets_forgotten("g", [("t".to_string(), 0)].into_iter());
     let mut groups = Groups::new(0);
-    for length in 0..records[0].len() {
-        assert!(matches!(groups.restore(&records[0][..length]), Err(BadState::Truncated { .. })));
+    for record in [&records[0], &forgotten[0]] {
+        for length in 0..record.len() {
+            assert!(matches!(groups.restore(&record[..length]), Err(BadState::Truncated { .. })));
+        }
     }
     let longer = [records[0].as_slice(), &[0]].concat();
     assert_eq!(groups.restore(&longer), Err(BadState::Trailing(1)));
     assert_eq!(groups.restore(&[2]), Err(BadState::UnknownVersion(2)));
     assert_eq!(groups.restore(&[1, 9, 0, 0, 0, 0]), Err(BadState::UnknownKind(9)));
     assert!(matches!(groups.restore(&[1, 2, 1, 0, 0, 0, 0xff]), Err(BadState::NotText(_))));
-    let huge = [1, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
-    assert!(matches!(groups.restore(&huge), Err(BadState::Truncated { .. })));
+    for kind in [1, 4] {
+        let huge = [1, kind, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+        assert!(matches!(groups.restore(&huge), Err(BadState::Truncated { .. })));
+    }
     assert!(groups.list().is_empty());
 }
 

@@ -43,6 +43,15 @@ impl Offsets {
         }
     }
 
+    /// Forgets a partition, if it has an offset.
+    pub(super) fn remove(&mut self, topic: &str, partition: i32) {
+        let Some(partitions) = self.topics.get_mut(topic) else { return };
+        self.count -= usize::from(partitions.remove(&partition).is_some());
+        if partitions.is_empty() {
+            self.topics.remove(topic);
+        }
+    }
+
     /// Forgets a topic, if it has offsets.
     pub(super) fn forget(&mut self, topic: &str) {
         if let Some(partitions) = self.topics.remove(topic) {

@@ -7,11 +7,13 @@
 //! | field | type | |
 //! |---|---|---|
 //! | version | u8 | 1 |
-//! | kind | u8 | 1 offsets, 2 group deleted, 3 topic forgotten |
+//! | kind | u8 | 1 offsets, 2 group deleted, 3 topic forgotten, 4 offsets forgotten |
 //! | group | text | |
 //! | kind 1: count | u32 | |
 //! | kind 1: count × | text, i32, i64, i32, text | topic, partition, offset, leader epoch, metadata |
 //! | kind 3: topic | text | |
+//! | kind 4: count | u32 | |
+//! | kind 4: count × | text, i32 | topic, partition |
 
 use std::fmt;
 use std::str::Utf8Error;
@@ -22,11 +24,14 @@ const VERSION: u8 = 1;
 const KIND_OFFSETS: u8 = 1;
 const KIND_GROUP_DELETED: u8 = 2;
 const KIND_TOPIC_FORGOTTEN: u8 = 3;
+const KIND_OFFSETS_FORGOTTEN: u8 = 4;
 
-/// A record of offsets ends behind the offset that takes it over this many bytes.
+/// A record of offsets, or of partitions, ends behind the one that takes it over this many bytes.
 const RECORD_BYTES_TARGET: usize = 64 * 1024;
 /// Bytes before the texts of an offset count: two lengths, partition, offset, leader epoch.
 const OFFSET_BYTES_MIN: usize = 4 + 4 + 8 + 4 + 4;
+/// The same of a partition: a length and its number.
+const PARTITION_BYTES_MIN: usize = 4 + 4;
 
 /// A fact about a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,7 @@ pub(super) enum StateRecord {
     Offsets { group: String, offsets: Vec<OffsetCommit> },
     GroupDeleted { group: String },
     TopicForgotten { group: String, topic: String },
+    OffsetsForgotten { group: String, partitions: Vec<(String, i32)> },
 }
 
 /// Why bytes are no state record.
@@ -70,24 +76,46 @@ impl std::error::Error for BadState {}
 
 /// Records of these offsets, in their order. At least one record even if there are none.
 pub(super) fn encode_offsets(group: &str, offsets: impl Iterator<Item = OffsetCommit>) -> Vec<Vec<u8>> {
+    encode_many(KIND_OFFSETS, group, offsets, |bytes, offset| {
+        put_text(bytes, &offset.topic);
+        bytes.extend_from_slice(&offset.partition.to_le_bytes());
+        bytes.extend_from_slice(&offset.offset.to_le_bytes());
+        bytes.extend_from_slice(&offset.leader_epoch.to_le_bytes());
+        put_text(bytes, &offset.metadata);
+    })
+}
+
+/// Records of the deletion of these partitions' offsets, in their order. At least one record.
+pub(super) fn encode_offsets_forgotten(
+    group: &str,
+    partitions: impl Iterator<Item = (String, i32)>,
+) -> Vec<Vec<u8>> {
+    encode_many(KIND_OFFSETS_FORGOTTEN, group, partitions, |bytes, (topic, partition)| {
+        put_text(bytes, topic);
+        bytes.extend_from_slice(&partition.to_le_bytes());
+    })
+}
+
+fn encode_many<T>(
+    kind: u8,
+    group: &str,
+    items: impl Iterator<Item = T>,
+    put: impl Fn(&mut Vec<u8>, &T),
+) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
-    let mut offsets = offsets.peekable();
+    let mut items = items.peekable();
     loop {
-        let mut bytes = begin(KIND_OFFSETS, group);
+        let mut bytes = begin(kind, group);
         let count_at = bytes.len();
         let mut count = 0u32;
         bytes.extend_from_slice(&count.to_le_bytes());
-        while let Some(offset) = offsets.next_if(|_| bytes.len() < RECORD_BYTES_TARGET) {
-            put_text(&mut bytes, &offset.topic);
-            bytes.extend_from_slice(&offset.partition.to_le_bytes());
-            bytes.extend_from_slice(&offset.offset.to_le_bytes());
-            bytes.extend_from_slice(&offset.leader_epoch.to_le_bytes());
-            put_text(&mut bytes, &offset.metadata);
+        while let Some(item) = items.next_if(|_| bytes.len() < RECORD_BYTES_TARGET) {
+            put(&mut bytes, &item);
             count += 1;
         }
         bytes[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
         records.push(bytes);
-        if offsets.peek().is_none() {
+        if items.peek().is_none() {
             return records;
         }
     }
@@ -131,6 +159,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StateRecord, BadState> {
         KIND_OFFSETS => StateRecord::Offsets { group, offsets: reader.offsets()? },
         KIND_GROUP_DELETED => StateRecord::GroupDeleted { group },
         KIND_TOPIC_FORGOTTEN => StateRecord::TopicForgotten { group, topic: reader.text()? },
+        KIND_OFFSETS_FORGOTTEN => StateRecord::OffsetsForgotten { group, partitions: reader.partitions()? },
         unknown => return Err(BadState::UnknownKind(unknown)),
     };
     match reader.left() {
@@ -182,5 +211,14 @@ impl<'a> Reader<'a> {
             });
         }
         Ok(offsets)
+    }
+
+    fn partitions(&mut self) -> Result<Vec<(String, i32)>, BadState> {
+        let count = u32::from_le_bytes(self.array()?) as usize;
+        let mut partitions = Vec::with_capacity(count.min(self.left() / PARTITION_BYTES_MIN));
+        for _ in 0..count {
+            partitions.push((self.text()?, i32::from_le_bytes(self.array()?)));
+        }
+        Ok(partitions)
     }
 }

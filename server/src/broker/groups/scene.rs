@@ -190,6 +190,26 @@ impl Scene {
         }
     }
 
+    /// Deletes offsets; what members say of themselves is taken for the names of topics, "?" for nothing known.
+    pub(super) fn delete_offsets(
+        &mut self,
+        protocol_type: &'static str,
+        partitions: &[(&str, i32)],
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        let topics_of = |metadata: &Bytes| {
+            let text = std::str::from_utf8(metadata).ok().filter(|text| *text != "?")?;
+            Some(text.split(',').map(str::to_string).collect())
+        };
+        let ticket = self.ask(GroupRequest::DeleteOffsets {
+            partitions: partitions.iter().map(|(topic, index)| (topic.to_string(), *index)).collect(),
+            subscriptions: Subscriptions { protocol_type, topics_of },
+        });
+        match self.heard(ticket) {
+            Some(GroupReply::DeleteOffsets(result)) => result,
+            other => panic!("a deletion is answered at once or with its record: {other:?}"),
+        }
+    }
+
     pub(super) fn state(&mut self) -> &'static str {
         self.describe().map_or("none", |description| description.state)
     }

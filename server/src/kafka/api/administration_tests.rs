@@ -12,6 +12,7 @@ use crate::broker::context::{Context, Output, Random};
 use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 use crate::broker::topic_config::TOPIC_CONFIGS;
+use crate::kafka::wire::acls::*;
 use crate::kafka::wire::create_topics::{
     Assignment, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, NewTopic,
 };
@@ -171,6 +172,7 @@ fn settings() -> Settings {
         cluster_id: "cluster".to_string(),
         nodes: Nodes::new(1, "127.0.0.1".to_string(), vec![19092]),
         cores: 1,
+        data_dir: "/data".to_string(),
         auto_create_topics: true,
         default_partitions: 4,
         message_bytes_max: 1_048_588,
@@ -332,6 +334,30 @@ fn the_cluster_is_described_in_every_version() {
         if version >= 1 {
             assert_eq!((ask(2, false).error_code, ask(3, false).error_code), (114, 115));
         }
+    }
+}
+
+#[test]
+fn who_asks_for_acls_is_told_that_there_are_none_in_every_version() {
+    let mut server = Server::new();
+    let refused = (54, Some("No Authorizer is configured.".to_string()));
+    for version in versions(29) {
+        let request = DescribeAclsRequest::default();
+        let encode = |writer: &mut _, version| request.encode(writer, version);
+        let found = server.ask(29, version, encode, DescribeAclsResponse::decode);
+        assert_eq!((found.error_code, found.error_message), refused);
+    }
+    for version in versions(30) {
+        let request = CreateAclsRequest { creations: vec![NewAcl::default(); 2] };
+        let encode = |writer: &mut _, version| request.encode(writer, version);
+        let created = server.ask(30, version, encode, CreateAclsResponse::decode);
+        assert_eq!(created.results, vec![refused.clone(); 2]);
+    }
+    for version in versions(31) {
+        let request = DeleteAclsRequest { filters: vec![AclFilter::default(); 3] };
+        let encode = |writer: &mut _, version| request.encode(writer, version);
+        let deleted = server.ask(31, version, encode, DeleteAclsResponse::decode);
+        assert_eq!(deleted.results, vec![refused.clone(); 3]);
     }
 }
 

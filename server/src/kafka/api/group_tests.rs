@@ -10,6 +10,9 @@ use crate::broker::groups::{GroupOutput, Groups, Waiter};
 use crate::broker::nodes::Nodes;
 use crate::broker::settings::Settings;
 use crate::kafka::Session;
+use crate::kafka::wire::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use crate::kafka::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::kafka::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use crate::kafka::wire::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -20,6 +23,7 @@ use crate::kafka::wire::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use crate::kafka::wire::offset_commit::{
     CommitPartition, CommitTopic, OffsetCommitRequest, OffsetCommitResponse,
 };
+use crate::kafka::wire::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
 use crate::kafka::wire::offset_fetch::{FetchGroup, FetchTopic, OffsetFetchRequest, OffsetFetchResponse};
 use crate::kafka::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::kafka::wire::{Reader, RequestHeader, Writer, frame};
@@ -127,13 +131,17 @@ impl Node {
     }
 
     fn join(&mut self, version: i16, member_id: &str) -> JoinGroupResponse {
+        self.join_with(version, member_id, b"m")
+    }
+
+    fn join_with(&mut self, version: i16, member_id: &str, metadata: &'static [u8]) -> JoinGroupResponse {
         let request = JoinGroupRequest {
             group_id: text("g"),
             session_timeout_ms: 10_000,
             rebalance_timeout_ms: 10_000,
             member_id: text(member_id),
             protocol_type: text("consumer"),
-            protocols: vec![(text("range"), Bytes::from_static(b"m"))],
+            protocols: vec![(text("range"), Bytes::from_static(metadata))],
             ..JoinGroupRequest::default()
         };
         self.ask((11, version), &request, JoinGroupRequest::encode, JoinGroupResponse::decode)
@@ -193,6 +201,7 @@ fn settings() -> Settings {
         cluster_id: text("cluster"),
         nodes: Nodes::new(4, text("broker"), vec![9092]),
         cores: 2,
+        data_dir: "/data".to_string(),
         auto_create_topics: false,
         default_partitions: 1,
         message_bytes_max: 1 << 20,
@@ -409,4 +418,56 @@ fn administrators_see_groups_and_delete_them() {
             (text("nobody"), ErrorCode::GroupIdNotFound.code())
         ]
     );
+}
+
+#[test]
+fn offsets_are_deleted_unless_a_member_reads_the_topic() {
+    let mut node = Node::new();
+    let delete = |node: &mut Node, topics: &[(&str, &[i32])]| -> (i16, Vec<Vec<(i32, i16)>>) {
+        let topics = topics.iter().map(|(name, partitions)| (text(name), partitions.to_vec())).collect();
+        let request = OffsetDeleteRequest { group_id: text("g"), topics };
+        let response: OffsetDeleteResponse =
+            node.ask((47, 0), &request, OffsetDeleteRequest::encode, OffsetDeleteResponse::decode);
+        (response.error_code, response.topics.into_iter().map(|(_, partitions)| partitions).collect())
+    };
+    assert_eq!(delete(&mut node, &[("t", &[0])]), (ErrorCode::GroupIdNotFound.code(), Vec::new()));
+    // Nothing is left that the group has to decide on.
+    assert_eq!(delete(&mut node, &[("u", &[0])]), (0, vec![vec![(0, 3)]]));
+
+    node.commit(8, ("", -1), vec![commit_topic("t", [0; 16], &[0, 1])]);
+    let deleted = delete(&mut node, &[("u", &[4]), ("t", &[0, 2, 0])]);
+    assert_eq!(deleted, (0, vec![vec![(4, 3)], vec![(0, 0), (2, 3), (0, 0)]]));
+    let all = FetchGroup { group_id: text("g"), member_epoch: -1, ..FetchGroup::default() };
+    let request = OffsetFetchRequest { groups: vec![all], require_stable: false };
+    let left: OffsetFetchResponse =
+        node.ask((9, 8), &request, OffsetFetchRequest::encode, OffsetFetchResponse::decode);
+    assert_eq!(left.groups[0].topics[0].partitions.len(), 1);
+
+    let subscription = |topic: u8| match topic {
+        b't' => &b"\0\x03\0\0\0\x01\0\x01t\xff\xff\xff\xff\0\0\0\0"[..],
+        _ => &b"\0\0\0\0\0\x01\0\x01u\xff\xff\xff\xff"[..],
+    };
+    for (metadata, error) in [(subscription(b'u'), 0), (subscription(b't'), 86), (&b"m"[..], 86)] {
+        let mut node = Node::new();
+        let joined = node.join_with(3, "", metadata);
+        node.sync(3, &joined.member_id, joined.generation_id);
+        assert_eq!(delete(&mut node, &[("t", &[1])]), (0, vec![vec![(1, error)]]));
+    }
+}
+
+#[test]
+fn a_member_of_the_newer_protocol_is_told_that_there_are_only_classic_groups() {
+    for version in 0..=1 {
+        let mut node = Node::new();
+        let request = ConsumerGroupHeartbeatRequest { group_id: text("g"), ..Default::default() };
+        let response: ConsumerGroupHeartbeatResponse = node.ask(
+            (68, version),
+            &request,
+            ConsumerGroupHeartbeatRequest::encode,
+            ConsumerGroupHeartbeatResponse::decode,
+        );
+        assert_eq!(response.error_code, ErrorCode::UnsupportedVersion.code());
+        assert!(response.error_message.unwrap().contains("group.protocol=classic"));
+        assert!(node.groups.list().is_empty());
+    }
 }

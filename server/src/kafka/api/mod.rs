@@ -15,6 +15,7 @@ pub mod partition;
 pub mod produce;
 
 // Consumer groups.
+pub mod consumer_group_heartbeat;
 pub mod delete_groups;
 pub mod describe_groups;
 pub mod find_coordinator;
@@ -24,10 +25,12 @@ pub mod join_group;
 pub mod leave_group;
 pub mod list_groups;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod sync_group;
 
 // Administration of topics and of the broker.
+pub mod acls;
 pub mod alter_configs;
 pub mod create_partitions;
 pub mod create_topics;
@@ -35,6 +38,7 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
 pub mod incremental_alter_configs;
 
 #[cfg(test)]

@@ -4,18 +4,19 @@
 //! with acks 0 there is none, but the request keeps its place in the queue so that what is in flight stays bounded.
 
 use bytes::Bytes;
-use ringmain_engine::format::batch::{self, CODEC_MASK, CheckedBatch, TRANSACTIONAL};
+use ringmain_engine::format::batch::{self, BatchHeader, CODEC_MASK, CheckedBatch, TRANSACTIONAL};
 use ringmain_engine::types::LogId;
 
 use super::partition::{log_of, topic_of};
 use crate::broker::catalog::Topic;
 use crate::broker::cleaning::{first_without_key, is_compacted};
 use crate::broker::command::{AppendError, Command, Event};
-use crate::broker::topic_config::message_bytes_max;
+use crate::broker::topic_config::{message_bytes_max, timestamps};
 use crate::kafka::error::ErrorCode;
 use crate::kafka::inflight::{Call, Handled, Pending, Reply};
 use crate::kafka::wire::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
+    RecordError,
 };
 use crate::kafka::wire::{Reader, WireError};
 
@@ -38,18 +39,19 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
         let topic = allowed.and_then(|()| topic_of(call.cx.catalog, &asked.name, &asked.id));
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for partition in asked.partitions {
-            let index = partition.index;
-            let result = topic.and_then(|topic| checked(topic, partition, call));
-            let error = match result {
+            let mut answered = unwritten(partition.index);
+            let result = topic.map_err(Refusal::from).and_then(|topic| checked(topic, partition, call));
+            match result {
                 Ok((log, batch)) => {
                     call.ask(Command::Append { log, batch });
                     appending.places.push((appending.response.topics.len(), partitions.len()));
-                    ErrorCode::None
                 }
-                Err(error) => error,
-            };
-            appending.refused |= error != ErrorCode::None;
-            partitions.push(unwritten(index, error));
+                Err(refusal) => {
+                    refusal.tell(&mut answered);
+                    appending.refused = true;
+                }
+            }
+            partitions.push(answered);
         }
         let answered = ProduceTopicResponse { name: asked.name, id: asked.id, partitions };
         appending.response.topics.push(answered);
@@ -61,48 +63,93 @@ pub fn handle(body: &mut Reader, call: &mut Call<'_, '_>) -> Result<Handled, Wir
     Ok(Handled::Later(Box::new(appending)))
 }
 
+/// Why a batch is not appended.
+struct Refusal {
+    error: ErrorCode,
+    /// Said with the code to clients that hear it.
+    message: Option<String>,
+    /// The record that is at fault, by its place in the batch.
+    record: Option<i32>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(error: ErrorCode) -> Refusal {
+        Refusal { error, message: None, record: None }
+    }
+}
+
+impl Refusal {
+    fn tell(self, answered: &mut ProducePartitionResponse) {
+        let of_record = |batch_index| RecordError { batch_index, message: self.message.clone() };
+        answered.record_errors = self.record.map(of_record).into_iter().collect();
+        answered.error_code = self.error.code();
+        answered.error_message = self.message;
+    }
+}
+
 /// The log, and the batch as one that may be appended to it.
 fn checked(
     topic: &Topic,
     partition: ProducePartition,
     call: &Call<'_, '_>,
-) -> Result<(LogId, CheckedBatch), ErrorCode> {
+) -> Result<(LogId, CheckedBatch), Refusal> {
+    let index = partition.index;
     let log = log_of(topic, partition.index)?;
     let records = partition.records.unwrap_or_default();
     if records.len() > message_bytes_max(&topic.configs, call.cx.settings) as usize {
-        return Err(ErrorCode::MessageTooLarge);
+        return Err(ErrorCode::MessageTooLarge.into());
     }
     if holds_more_than_one(&records) {
-        return Err(ErrorCode::InvalidRecord);
+        return Err(ErrorCode::InvalidRecord.into());
     }
-    let batch = CheckedBatch::from_producer(records)?;
-    if is_compacted(&topic.configs) && first_without_key(batch.bytes()).is_some() {
-        return Err(ErrorCode::InvalidRecord);
+    let batch = CheckedBatch::from_producer(records).map_err(ErrorCode::from)?;
+    if is_compacted(&topic.configs)
+        && let Some(record) = first_without_key(batch.bytes())
+    {
+        let partition = format!("{}-{index}", topic.name);
+        let message =
+            format!("Compacted topic cannot accept message without key in topic partition {partition}");
+        let (error, message, record) = (ErrorCode::InvalidRecord, Some(message), Some(record));
+        return Err(Refusal { error, message, record });
     }
+    check_times(topic, batch.header(), call.cx.now.wall_ms)?;
     // Offsets are given by the log; a producer counts from 0.
     if batch.header().base_offset.get() != 0 {
-        return Err(ErrorCode::InvalidRecord);
+        return Err(ErrorCode::InvalidRecord.into());
     }
     let attributes = batch.header().attributes.get();
     if attributes & TRANSACTIONAL != 0 {
-        return Err(ErrorCode::InvalidTxnState);
+        return Err(ErrorCode::InvalidTxnState.into());
     }
     if attributes & CODEC_MASK > ZSTD
         || (attributes & CODEC_MASK == ZSTD && call.header.version < ZSTD_VERSION)
     {
-        return Err(ErrorCode::UnsupportedCompressionType);
+        return Err(ErrorCode::UnsupportedCompressionType.into());
     }
     Ok((log, batch))
+}
+
+/// Whether the first record's time and the latest one are within the topic's bounds, if they are given.
+fn check_times(topic: &Topic, header: &BatchHeader, now_ms: i64) -> Result<(), Refusal> {
+    let allowed = timestamps(&topic.configs, now_ms);
+    let times = [header.base_timestamp.get(), header.max_timestamp.get()];
+    let Some(time) = times.into_iter().find(|time| *time != NONE && !allowed.contains(time)) else {
+        return Ok(());
+    };
+    let (first, last) = (allowed.start(), allowed.end());
+    let message = format!(
+        "Timestamp {time} of message is out of range. The timestamp should be within [{first}, {last}]"
+    );
+    Err(Refusal { error: ErrorCode::InvalidTimestamp, message: Some(message), record: None })
 }
 
 fn holds_more_than_one(records: &Bytes) -> bool {
     batch::shape(records).is_ok_and(|header| header.total_bytes() < records.len())
 }
 
-fn unwritten(index: i32, error: ErrorCode) -> ProducePartitionResponse {
+fn unwritten(index: i32) -> ProducePartitionResponse {
     ProducePartitionResponse {
         index,
-        error_code: error.code(),
         base_offset: NONE,
         log_append_time_ms: NONE,
         log_start_offset: NONE,

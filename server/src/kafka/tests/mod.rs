@@ -52,6 +52,7 @@ impl World {
                 cluster_id: "cluster".to_string(),
                 nodes: Nodes::new(1, "broker".to_string(), vec![9092]),
                 cores: 1,
+                data_dir: "/data".to_string(),
                 auto_create_topics: true,
                 default_partitions: 4,
                 message_bytes_max: 1 << 20,
@@ -83,6 +84,13 @@ impl World {
             configs: BTreeMap::new(),
             queue: None,
         }));
+    }
+
+    /// Gives a topic a setting.
+    fn set(&mut self, name: &str, config: &str, value: &str) {
+        let mut configs = self.catalog.topic(name).unwrap().configs.clone();
+        configs.insert(config.to_string(), value.to_string());
+        self.catalog.apply(&Change::ConfigsSet { name: name.to_string(), configs });
     }
 
     fn log(&self, index: usize) -> LogId {

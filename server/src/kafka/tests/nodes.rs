@@ -1,7 +1,7 @@
 //! Every core as a broker of its own: who is named as what, and that nobody is refused for asking the wrong one.
 
 use super::{ORDERS, World, appended, batch_of, metadata};
-use crate::broker::command::{Command, Event};
+use crate::broker::command::{Command, Event, Sizes};
 use crate::broker::core_of;
 use crate::broker::groups::GroupRequest;
 use crate::broker::nodes::Nodes;
@@ -9,6 +9,7 @@ use crate::kafka::wire::create_partitions::*;
 use crate::kafka::wire::create_topics::*;
 use crate::kafka::wire::describe_cluster::*;
 use crate::kafka::wire::describe_configs::*;
+use crate::kafka::wire::describe_log_dirs::*;
 use crate::kafka::wire::find_coordinator::*;
 use crate::kafka::wire::list_groups::*;
 use crate::kafka::wire::metadata::MetadataRequest;
@@ -184,4 +185,88 @@ fn brokers_that_are_cores_are_not_chosen_by_clients() {
     assert_eq!(grown.results[0].error_code, 39);
     assert!(world.commands().is_empty());
     assert_eq!(world.catalog.topic("orders").unwrap().id, ORDERS);
+}
+
+/// Asks how large partitions are; each has a thousand bytes and its log's number. `gone`: a log that is deleted meanwhile.
+fn sizes(
+    world: &mut World,
+    version: i16,
+    topics: Option<&[(&str, &[i32])]>,
+    gone: Option<u64>,
+) -> (Vec<u16>, LogDir) {
+    let named = |(name, partitions): &(&str, &[i32])| (name.to_string(), partitions.to_vec());
+    let request = DescribeLogDirsRequest { topics: topics.map(|topics| topics.iter().map(named).collect()) };
+    world.ask(35, version, |writer, version| request.encode(writer, version));
+    let mut cores = Vec::new();
+    for (ticket, command) in world.commands().into_iter().rev() {
+        let core = core_of(&command, world.settings.cores);
+        let Command::Sizes { logs, .. } = command else { panic!("only sizes are asked for") };
+        assert!(
+            logs.iter().all(|log| core_of(&Command::Unwatch { log: *log }, world.settings.cores) == core)
+        );
+        let bytes = logs.iter().map(|log| (Some(log.0) != gone).then_some(1000 + log.0)).collect();
+        world.event(ticket, Event::Sizes(Sizes { bytes, free_bytes: Some(50 + u64::from(core)) }));
+        cores.push(core);
+    }
+    let (_, mut reader) = world.response(35, version).unwrap();
+    let mut response = DescribeLogDirsResponse::decode(&mut reader, version).unwrap();
+    assert_eq!((reader.remaining(), response.error_code, response.results.len()), (0, 0, 1));
+    cores.reverse();
+    (cores, response.results.remove(0))
+}
+
+fn partitions_of(directory: &LogDir) -> Vec<(&str, i32, i64)> {
+    let of_topic = |topic: &'_ LogDirTopic| -> Vec<(i32, i64)> {
+        topic.partitions.iter().map(|partition| (partition.index, partition.size_bytes)).collect()
+    };
+    let named = |topic| of_topic(topic).into_iter().map(|(index, bytes)| (topic.name.as_str(), index, bytes));
+    directory.topics.iter().flat_map(named).collect()
+}
+
+#[test]
+fn every_core_says_what_its_partitions_hold() {
+    let mut world = two();
+    world.settings.nodes = Nodes::new(5, "broker".to_string(), vec![9092]);
+    world.create("spread", [1; 16], 3);
+    let mut expected = Vec::new();
+    for name in ["orders", "spread"] {
+        let logs = &world.catalog.topic(name).unwrap().partitions;
+        expected.extend((0..).zip(logs).map(|(index, log)| (name, index, 1000 + log.0 as i64)));
+    }
+    for version in 1..=4 {
+        let (cores, directory) = sizes(&mut world, version, None, None);
+        assert_eq!((cores, partitions_of(&directory)), (vec![0, 1], expected.clone()));
+        assert_eq!(directory.path, "/data");
+        let room = if version >= 4 { 50 } else { UNKNOWN };
+        assert_eq!((directory.error_code, directory.total_bytes, directory.usable_bytes), (0, UNKNOWN, room));
+        let lag = |partition: &LogDirPartition| partition.offset_lag != 0 || partition.is_future;
+        assert!(!directory.topics.iter().any(|topic| topic.partitions.iter().any(lag)));
+    }
+    let some: &[(&str, &[i32])] = &[("spread", &[2, 7, 2, -1]), ("nothing", &[0]), ("spread", &[1])];
+    let (_, directory) = sizes(&mut world, 4, Some(some), None);
+    assert_eq!(partitions_of(&directory), expected[3..]);
+    let gone = world.catalog.topic("spread").unwrap().partitions[2].0;
+    let (_, directory) = sizes(&mut world, 4, Some(some), Some(gone));
+    assert_eq!(partitions_of(&directory), expected[3..4]);
+    let (_, directory) = sizes(&mut world, 4, Some(&[]), None);
+    assert!(directory.topics.is_empty());
+}
+
+#[test]
+fn each_broker_says_what_the_partitions_of_its_core_hold() {
+    let mut world = two();
+    world.create("spread", [1; 16], 5);
+    let mut found = Vec::new();
+    for core in 0..2 {
+        world.core = core;
+        let (cores, directory) = sizes(&mut world, 4, None, None);
+        assert_eq!((cores, directory.usable_bytes), (vec![core], 50 + i64::from(core)));
+        let of_core: Vec<_> =
+            partitions_of(&directory).iter().map(|(name, index, _)| format!("{name}-{index}")).collect();
+        assert!(of_core.len() >= 3);
+        found.extend(of_core);
+    }
+    found.sort();
+    let all = ["orders-0", "orders-1", "spread-0", "spread-1", "spread-2", "spread-3", "spread-4"];
+    assert_eq!(found, all);
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ringmain_engine::format::batch;
+use ringmain_engine::format::record::BatchBuilder;
 
 use super::{ORDERS, World, appended, batch_of, read};
 use crate::broker::catalog::Catalog;
@@ -11,6 +12,7 @@ use crate::kafka::wire::fetch::*;
 use crate::kafka::wire::init_producer_id::*;
 use crate::kafka::wire::list_offsets::*;
 use crate::kafka::wire::offset_for_leader_epoch::*;
+use crate::kafka::wire::produce::RecordError;
 
 /// A patient fetch of both partitions from 0.
 fn fetch_request() -> FetchRequest {
@@ -101,6 +103,64 @@ fn what_cannot_be_appended_is_refused_with_kafkas_codes() {
     world.catalog = Catalog::new();
     world.produce(13, 1, "", sound.clone());
     assert_eq!(world.produced(13).unwrap().topics[0].partitions[0].error_code, 100);
+}
+
+#[test]
+fn a_record_without_a_key_is_named_where_the_topic_is_compacted() {
+    let mut builder = BatchBuilder::new(1000);
+    builder.push(1000, Some(b"key"), Some(b"value"), &[]);
+    builder.push(1000, None, Some(b"value"), &[]);
+    let records = builder.finish().bytes().clone();
+    for version in 3..=13 {
+        let mut world = World::new();
+        world.set("orders", "cleanup.policy", "compact");
+        world.produce(version, 1, "orders", records.clone());
+        assert!(world.commands().is_empty());
+        let answered = world.produced(version).unwrap().topics[0].partitions[0].clone();
+        assert_eq!((answered.error_code, answered.base_offset), (87, -1));
+        let message = "Compacted topic cannot accept message without key in topic partition orders-1";
+        let (said, named) = match version {
+            ..8 => (None, Vec::new()),
+            _ => {
+                let error = RecordError { batch_index: 1, message: Some(message.to_string()) };
+                (Some(message.to_string()), vec![error])
+            }
+        };
+        assert_eq!((answered.error_message, answered.record_errors), (said, named));
+    }
+}
+
+#[test]
+fn times_out_of_a_topics_bounds_are_refused() {
+    let batch = |times: &[i64]| {
+        let mut builder = BatchBuilder::new(times[0]);
+        times.iter().for_each(|time| builder.push(*time, None, Some(b"value"), &[]));
+        builder.finish().bytes().clone()
+    };
+    let within = "[9000, 15000]";
+    for (times, said) in [
+        (&[9_000, 15_000][..], None),
+        (&[-1, -1][..], None),
+        (&[8_999, 10_000][..], Some("8999")),
+        (&[10_000, 15_001, 9_000][..], Some("15001")),
+        (&[15_001][..], Some("15001")),
+    ] {
+        let mut world = World::new();
+        world.now.wall_ms = 10_000;
+        world.produce(9, 1, "orders", batch(times));
+        assert_eq!(world.commands().len(), 1, "there are no bounds unless they are given");
+        let mut world = World::new();
+        world.now.wall_ms = 10_000;
+        world.set("orders", "message.timestamp.before.max.ms", "1000");
+        world.set("orders", "message.timestamp.after.max.ms", "5000");
+        world.produce(9, 1, "orders", batch(times));
+        assert_eq!(world.commands().is_empty(), said.is_some(), "{times:?}");
+        let Some(said) = said else { continue };
+        let answered = world.produced(9).unwrap().topics[0].partitions[0].clone();
+        assert_eq!((answered.error_code, answered.base_offset), (32, -1));
+        let message = answered.error_message.unwrap();
+        assert!(message.contains(&format!("Timestamp {said} ")) && message.ends_with(within), "{message}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use super::offset_commit::{
     CommitPartition, CommitTopic, CommittedTopic, OffsetCommitRequest, OffsetCommitResponse,
 };
+use super::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
 use super::offset_fetch::{
     FetchGroup, FetchTopic, FetchedGroup, FetchedPartition, FetchedTopic, OffsetFetchRequest,
     OffsetFetchResponse,
@@ -301,6 +302,32 @@ fn list_and_delete_groups() {
             DeleteGroupsResponse { throttle_time_ms: 5, results: vec![(text("g"), 0), (text("h"), 68)] };
         round_trip((42, version), &response, DeleteGroupsResponse::encode, DeleteGroupsResponse::decode);
     }
+}
+
+#[test]
+fn offset_delete() {
+    let request = OffsetDeleteRequest {
+        group_id: text("g"),
+        topics: vec![(text("t"), vec![0, 7]), (text("u"), Vec::new())],
+    };
+    let bytes = round_trip((47, 0), &request, OffsetDeleteRequest::encode, OffsetDeleteRequest::decode);
+    let expected: &[u8] = &[
+        0, 1, b'g', 0, 0, 0, 2, // group, two topics
+        0, 1, b't', 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, // two partitions
+        0, 1, b'u', 0, 0, 0, 0, // none
+    ];
+    assert_eq!(bytes, expected);
+    let response = OffsetDeleteResponse {
+        error_code: 68,
+        throttle_time_ms: 5,
+        topics: vec![(text("t"), vec![(0, 86), (7, 0)])],
+    };
+    let bytes = round_trip((47, 0), &response, OffsetDeleteResponse::encode, OffsetDeleteResponse::decode);
+    let expected: &[u8] = &[
+        0, 68, 0, 0, 0, 5, 0, 0, 0, 1, // error, throttle, one topic
+        0, 1, b't', 0, 0, 0, 2, 0, 0, 0, 0, 0, 86, 0, 0, 0, 7, 0, 0, // two partitions
+    ];
+    assert_eq!(bytes, expected);
 }
 
 /// Counted out by hand from the message descriptions, so that an error made the same way twice shows.

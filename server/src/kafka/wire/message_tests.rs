@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 
+use super::acls::*;
 use super::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource, ReplacedConfigs};
 use super::api_versions::{ApiRange, ApiVersionsRequest, ApiVersionsResponse};
+use super::consumer_group_heartbeat::*;
 use super::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, GrowingTopic, GrownTopic};
 use super::delete_records::*;
+use super::describe_log_dirs::*;
 use super::fetch::*;
 use super::incremental_alter_configs::{ChangedConfig, ChangedConfigs, IncrementalAlterConfigsRequest};
 use super::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
@@ -526,4 +529,131 @@ fn bytes_written_from_kafkas_schemas_come_back_as_they_were() {
         lines_count += 1;
     }
     assert_eq!(lines_count, 194);
+}
+
+#[test]
+fn describe_log_dirs() {
+    for all in [false, true] {
+        let topics = || vec![(text("orders"), vec![0, 3]), (text("x"), Vec::new())];
+        check(
+            35,
+            |_| DescribeLogDirsRequest { topics: (!all).then(topics) },
+            DescribeLogDirsRequest::encode,
+            DescribeLogDirsRequest::decode,
+        );
+    }
+    let partition = LogDirPartition { index: 3, size_bytes: 1 << 40, offset_lag: 2, is_future: true };
+    check(
+        35,
+        |version| DescribeLogDirsResponse {
+            throttle_time_ms: 5,
+            error_code: since(version >= 3, 31, 0),
+            results: vec![LogDir {
+                error_code: 56,
+                path: text("/data"),
+                topics: vec![LogDirTopic { name: text("orders"), partitions: vec![partition.clone()] }],
+                total_bytes: since(version >= 4, 1 << 41, UNKNOWN),
+                usable_bytes: since(version >= 4, 7, UNKNOWN),
+            }],
+        },
+        DescribeLogDirsResponse::encode,
+        DescribeLogDirsResponse::decode,
+    );
+}
+
+#[test]
+fn acls() {
+    let filter = AclFilter {
+        resource_type: 2,
+        resource_name: Some(text("orders")),
+        pattern_type: 3,
+        principal: None,
+        host: Some(text("*")),
+        operation: 4,
+        permission_type: 5,
+    };
+    let any =
+        AclFilter { resource_name: None, principal: Some(text("User:a")), host: None, ..filter.clone() };
+    let message = || Some(text("no"));
+    check(
+        29,
+        |_| DescribeAclsRequest { filter: filter.clone() },
+        DescribeAclsRequest::encode,
+        DescribeAclsRequest::decode,
+    );
+    check(
+        29,
+        |_| DescribeAclsResponse { throttle_time_ms: 5, error_code: 54, error_message: message() },
+        DescribeAclsResponse::encode,
+        DescribeAclsResponse::decode,
+    );
+    let creation = NewAcl {
+        resource_type: 2,
+        resource_name: text("orders"),
+        pattern_type: 3,
+        principal: text("User:a"),
+        host: text("*"),
+        operation: 4,
+        permission_type: 5,
+    };
+    check(
+        30,
+        |_| CreateAclsRequest { creations: vec![creation.clone(), NewAcl::default()] },
+        CreateAclsRequest::encode,
+        CreateAclsRequest::decode,
+    );
+    check(
+        30,
+        |_| CreateAclsResponse { throttle_time_ms: 5, results: vec![(54, message()), (0, None)] },
+        CreateAclsResponse::encode,
+        CreateAclsResponse::decode,
+    );
+    check(
+        31,
+        |_| DeleteAclsRequest { filters: vec![filter.clone(), any.clone()] },
+        DeleteAclsRequest::encode,
+        DeleteAclsRequest::decode,
+    );
+    check(
+        31,
+        |_| DeleteAclsResponse { throttle_time_ms: 5, results: vec![(54, message()), (0, None)] },
+        DeleteAclsResponse::encode,
+        DeleteAclsResponse::decode,
+    );
+}
+
+#[test]
+fn consumer_group_heartbeat() {
+    for bare in [false, true] {
+        check(
+            68,
+            |version| ConsumerGroupHeartbeatRequest {
+                group_id: text("g"),
+                member_id: text("m"),
+                member_epoch: -1,
+                instance_id: (!bare).then(|| text("i")),
+                rack_id: (!bare).then(|| text("r")),
+                rebalance_timeout_ms: 300_000,
+                subscribed_topics: (!bare).then(|| vec![text("t"), text("u")]),
+                subscribed_regex: since(version >= 1 && !bare, Some(text("t.*")), None),
+                server_assignor: (!bare).then(|| text("uniform")),
+                owned: (!bare).then(|| vec![([3; 16], vec![0, 1])]),
+            },
+            ConsumerGroupHeartbeatRequest::encode,
+            ConsumerGroupHeartbeatRequest::decode,
+        );
+        check(
+            68,
+            |_| ConsumerGroupHeartbeatResponse {
+                throttle_time_ms: 5,
+                error_code: 35,
+                error_message: (!bare).then(|| text("no")),
+                member_id: (!bare).then(|| text("m")),
+                member_epoch: 7,
+                heartbeat_interval_ms: 5000,
+            },
+            ConsumerGroupHeartbeatResponse::encode,
+            ConsumerGroupHeartbeatResponse::decode,
+        );
+    }
 }

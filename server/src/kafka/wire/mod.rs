@@ -11,6 +11,7 @@ pub use header::RequestHeader;
 pub use primitives::{Reader, WireError, Writer};
 
 pub mod api_versions;
+pub mod consumer_group_heartbeat;
 pub mod delete_groups;
 pub mod describe_groups;
 pub mod fetch;
@@ -23,12 +24,14 @@ pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
 // Administration of topics and of the broker.
+pub mod acls;
 pub mod alter_configs;
 pub mod create_partitions;
 pub mod create_topics;
@@ -36,6 +39,7 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
 pub mod incremental_alter_configs;
 
 #[cfg(test)]
