@@ -88,10 +88,17 @@ impl LogState {
         names.iter().map(standing).collect()
     }
 
-    /// Whether the segment, if it reaches beyond where the next begins, is what compaction made of both. What was never
-    /// truncated has no other that does.
-    pub fn merges(&self, name: SegmentName) -> bool {
-        self.generation == 0 && (self.segment_position == 0 || name.base != self.segment_base)
+    /// Whether the segment, which ends at `end`, is what compaction made of itself and others: it reaches beyond `limit`,
+    /// where the next begins. What was never truncated has no other that does.
+    pub fn is_merge(&self, name: SegmentName, end: Offset, limit: Offset) -> bool {
+        let is_active = self.segment_position > 0 && name.base == self.segment_base;
+        self.generation == 0 && !is_active && limit < self.end.min(end)
+    }
+
+    /// Whether the segment is taken for trimmed only because the next begins at the log's start or before. If it is a merge, it
+    /// ends behind that.
+    pub fn may_be_merge(&self, name: SegmentName, standing: Standing) -> bool {
+        standing == Standing::Gone && self.generation == 0 && name.base >= self.first_segment
     }
 
     /// What it is, trimmed or not.

@@ -52,33 +52,52 @@ pub fn find(disk: &Disk, data: &Path, state: &LogState) -> Result<Found, OpenErr
     let mut names: Vec<SegmentName> = files.iter().filter_map(|file| SegmentName::parse(file)).collect();
     names.sort_unstable();
     let (mut list, mut unfinished, mut damage) = (Vec::new(), Vec::new(), Vec::new());
-    let mut merged_below = 0;
+    let (mut merged_below, mut are_merged) = (0, false);
     for (name, standing, limit) in state.standings(&names) {
-        if standing != Standing::Counts || name.base < merged_below {
+        let is_merged = name.base < merged_below;
+        are_merged |= is_merged;
+        let counts = || match standing {
+            Standing::Counts => Ok(true),
+            _ => is_merge(disk, data, state, (name, standing, limit)),
+        };
+        if is_merged || !counts()? {
             unfinished.push(name);
             continue;
         }
-        let path = path(data, state.id, name);
-        let file = disk.open(&path, Open::ReadWrite)?;
-        let file_bytes = disk::length(&path, &file)?;
-        let (ahead, ahead_upto) = ((0, Bytes::new()), 0);
-        let mut walk = Walk { path, file, file_bytes, ahead, ahead_upto, state, name, damage: Vec::new() };
+        let mut walk = Walk::open(disk, data, state, name, Open::ReadWrite)?;
         let is_active = state.segment_position > 0 && name.base == state.segment_base;
         let mut segment = if is_active { walk.active()? } else { walk.sealed()? };
-        damage.extend(walk.damage.into_iter().map(|damage| (name.base, damage)));
-        if segment.end() > limit {
-            match state.merges(name) {
-                true => merged_below = segment.end(),
-                false if planted(Bug::TruncatedTailComesBack) => {}
-                false => segment.limit = limit,
-            }
+        if walk.damage.is_empty() && state.is_merge(name, segment.end(), limit) {
+            merged_below = segment.end();
+        } else if segment.end() > limit && !planted(Bug::TruncatedTailComesBack) {
+            segment.limit = limit;
         }
+        damage.extend(walk.damage.into_iter().map(|damage| (name.base, damage)));
         list.push(segment);
+    }
+    if are_merged {
+        // A name that was given just before the end may be seen without being durable, and those it stands for are to go.
+        disk.sync_directory(&directory)?;
     }
     let abandoned = files.iter().filter(|name| name.ends_with(".compact"));
     let abandoned = abandoned.map(|name| directory.join(name)).collect();
     let segments = Segments::restore(list, !files.is_empty() || disk.exists(&directory));
     Ok(Found { segments, unfinished, abandoned, damage })
+}
+
+/// Whether a segment that is taken for trimmed is a merge that reaches beyond the base of one that was merged into it.
+pub fn is_merge(
+    disk: &Disk,
+    data: &Path,
+    state: &LogState,
+    (name, standing, limit): (SegmentName, Standing, Offset),
+) -> Result<bool, OpenError> {
+    if !state.may_be_merge(name, standing) {
+        return Ok(false);
+    }
+    let mut walk = Walk::open(disk, data, state, name, Open::Read)?;
+    let segment = walk.sealed()?;
+    Ok(walk.damage.is_empty() && state.is_merge(name, segment.end(), limit))
 }
 
 /// Offsets from `start` to `end` that are in no run.
@@ -113,6 +132,20 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    fn open<'a>(
+        disk: &Disk,
+        data: &Path,
+        state: &'a LogState,
+        name: SegmentName,
+        how: Open,
+    ) -> Result<Walk<'a>, OpenError> {
+        let path = path(data, state.id, name);
+        let file = disk.open(&path, how)?;
+        let file_bytes = disk::length(&path, &file)?;
+        let (ahead, ahead_upto) = ((0, Bytes::new()), 0);
+        Ok(Walk { path, file, file_bytes, ahead, ahead_upto, state, name, damage: Vec::new() })
+    }
+
     fn damaged(&mut self, position: u64, what: &str) {
         self.damage.push(Damage { path: self.path.clone(), position, what: what.to_string() });
     }

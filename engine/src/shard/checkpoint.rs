@@ -5,7 +5,7 @@
 //! elsewhere.
 //!
 //! ```text
-//!   idle ─(full, and due)──> settling ─> syncing ─> writing ─> syncing the file ─> renaming ─> syncing the
+//!   idle ─(full, and due; or asked for)──> settling ─> syncing ─> writing ─> syncing the file ─> renaming ─> syncing the
 //!     ^                                                                                        directory
 //!     ├──────────────── journal files up to it are spare, removed segments are unlinked ──────────┤
 //!     └──────────────── no room for the small file: begun again later ──(not a sync) ─────────────┘
@@ -157,7 +157,8 @@ impl Checkpointer {
 
 impl Shard {
     /// Begins a checkpoint when a journal file is full, and goes on once everything in it is settled. Not before memory begins to
-    /// have it settled or the next file is half full: what is settled for a checkpoint alone is in two short runs.
+    /// have it settled or the next file is half full: what is settled for a checkpoint alone is in two short runs. One that is
+    /// owed or asked for contains no more frames than the last.
     pub(super) fn drive_checkpoint(&mut self) {
         self.remove_files();
         if self.failed.is_some() || self.room.is_held() {

@@ -33,7 +33,7 @@ const ASTRAY_FRAMES_MAX: usize = 4;
 const BULK_PERCENT: u64 = 50;
 
 /// Worlds in which records have keys and logs are compacted.
-const COMPACTED_PERCENT: u64 = 15;
+const COMPACTED_PERCENT: u64 = 25;
 
 /// Of the worlds from this seed on, some have memory into which runs are read ahead; those before are as they were when the seeds that
 /// are kept were found.

@@ -34,7 +34,11 @@ impl Walk<'_> {
         }
         names.sort_unstable();
         let (mut covered, mut merged_below) = (Vec::<Range<Offset>>::new(), 0);
-        for (name, standing, mut limit) in state.standings(&names) {
+        for (name, mut standing, mut limit) in state.standings(&names) {
+            let found = (name, standing, limit);
+            if segment::recover::is_merge(self.disk, self.directory, state, found).unwrap_or(false) {
+                standing = Standing::Counts;
+            }
             let path = segment::path(self.directory, state.id, name);
             let extent = match standing {
                 Standing::Later => {
@@ -58,7 +62,7 @@ impl Walk<'_> {
             };
             let walked = extent::walk(self.disk, &mut self.report, &path, state.id, name.base, extent);
             let walked = self.report.unless_unreadable(&path, walked).unwrap_or_default();
-            if let Some(last) = walked.last().filter(|last| last.end > limit && state.merges(name)) {
+            if let Some(last) = walked.last().filter(|last| state.is_merge(name, last.end, limit)) {
                 (merged_below, limit) = (last.end, last.end);
             }
             let counts = walked.into_iter().filter(|range| range.start < limit);

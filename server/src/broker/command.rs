@@ -323,8 +323,7 @@ pub enum DeathReason {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sizes {
     /// Bytes in segments, those below the log start that are still there included, and of batches that only the journal has, by
-    /// the order of the command; `None`:
-    /// there is no such log any more.
+    /// the order of the command; `None`: there is no such log any more.
     pub bytes: Vec<Option<u64>>,
     /// What the file system had left when it was asked last.
     pub free_bytes: Option<u64>,

@@ -319,7 +319,9 @@ impl Shard {
         let partition = self.live(log).filter(|_| free)?;
         // Otherwise its segments may hold more than counts, or what is missing would pass for compacted away.
         let sound = partition.generation == 0 && partition.truncation.is_none() && partition.holes.is_empty();
-        sound.then_some(partition)
+        // One that damage has cut at the base of the next.
+        let is_cut = partition.segments.list().iter().any(Segment::is_cut);
+        (sound && !is_cut).then_some(partition)
     }
 
     /// Seals the log's segments once they have so many bytes, if that is less than others have: sealed ones can be
@@ -464,7 +466,8 @@ impl Shard {
                 let path = segment::directory(data, log);
                 Next::Begin(Step::OpenDirectory, Op::Open { path, how: Open::Directory })
             }
-            Stage::Merged => match *output.others.last()? {
+            // From the front, so that those which a crash leaves are the last ones.
+            Stage::Merged => match *output.others.first()? {
                 // Begun while it was there.
                 other if self.reader.is_opening(log, other) => Next::Wait,
                 other => Next::Begin(Step::RemoveOther, Op::Remove { path: segment::path(data, log, other) }),
@@ -493,6 +496,8 @@ impl Shard {
         let done = match (result, &step) {
             _ if job.is_given_up => return self.end(&job),
             (Ok(done), _) => done,
+            // A start removes it.
+            (Err(_), Step::RemoveOther) => Done::Finished,
             // Whether the name was changed is not known, so what stands under it is not either.
             (Err(fault), Step::Rename | Step::OpenDirectory | Step::SyncDirectory)
                 if self.contains(job.log) =>
@@ -553,9 +558,12 @@ impl Shard {
                     }
                     (Step::Sync, _) => output.stage = Stage::Synced,
                     (Step::Rename, _) if planted(Bug::MergedRemovedTooSoon) => output.stage = Stage::Merged,
-                    (Step::Rename, _) => output.stage = Stage::Named,
+                    (Step::Rename, _) => {}
                     (Step::SyncDirectory, _) => output.stage = Stage::Merged,
-                    (Step::RemoveOther, _) => drop(output.others.pop()),
+                    (Step::RemoveOther, _) => {
+                        output.others.remove(0);
+                        self.settler.thinned(segment::directory(&self.place.directory, log));
+                    }
                     (Step::Remove, _) => job.output = None,
                     (step, done) => unreachable!("{step:?} cannot come to {done:?}"),
                 }
@@ -567,6 +575,7 @@ impl Shard {
     /// The new file has the segment's name: from now on it is read. Whoever reads the old one goes on with it.
     fn renamed(&mut self, job: &mut Job) {
         let Some(output) = &mut job.output else { return };
+        output.stage = Stage::Named;
         let bases: Vec<Offset> = output.bases().collect();
         let partition = self.logs.get_mut(&job.log);
         let partition = partition.filter(|of| bases.iter().all(|base| of.segments.get(*base).is_some()));
@@ -594,9 +603,8 @@ impl Shard {
         self.compactor.left.retain(|(log, _), _| *log != job.log);
         let Some(output) = job.output.take() else { return self.end(&job) };
         if output.is_named() {
-            // Those stay for a start to remove, unless the log is gone.
-            let others = if self.contains(job.log) { Vec::new() } else { output.others };
-            for other in others {
+            // The log is gone; what is left of it with its own names goes with it.
+            for other in output.others {
                 let path = segment::path(&self.place.directory, job.log, other);
                 self.checkpointer.remove_after(self.journal.gathering_sequence(), path);
             }

@@ -4,7 +4,7 @@ use super::{Compaction, Dropping};
 use crate::format::record::BatchBuilder;
 use crate::io::disk::Disk;
 use crate::io::{Completion, Fault, Op};
-use crate::segment;
+use crate::segment::{self, SegmentName};
 use crate::segment::compact::Codecs;
 use crate::shard::rig::{Rig, Scratch};
 use crate::shard::tests::{LOG, OTHER, open_with_small_segments};
@@ -162,12 +162,25 @@ fn small_segments_become_one_and_what_a_crash_leaves_of_them_goes() {
     let found = rig.read_all(LOG, 0);
     drop(rig);
     // The removal of one did not reach the device.
-    std::fs::write(&full[1], left).unwrap();
+    std::fs::write(&full[1], &left).unwrap();
     let report = crate::verify::verify_on(&Disk::Machine, &scratch.0).unwrap();
     assert!(report.is_clean() && report.notes.len() == 1, "{report:?}");
     let mut rig = open();
     assert_eq!((segments(&rig), files().len()), (few, few));
     assert_eq!(rig.read_all(LOG, 0), found);
+    // It begins below the start of the log, which is no end of what it was merged into.
+    let base = SegmentName::parse(full[1].file_name().unwrap().to_str().unwrap()).unwrap().base;
+    rig.shards[0].trim(LOG, base + 1);
+    rig.settle();
+    drop(rig);
+    drop(open());
+    std::fs::write(&full[1], left).unwrap();
+    let report = crate::verify::verify_on(&Disk::Machine, &scratch.0).unwrap();
+    assert!(report.is_clean() && report.notes.len() == 1, "{report:?}");
+    let mut rig = open();
+    assert_eq!((rig.report.damage.len(), segments(&rig), files().len()), (0, few, few));
+    let rest: Vec<_> = found.into_iter().filter(|(offset, _)| *offset > base).collect();
+    assert_eq!(rig.read_all(LOG, base + 1), rest);
 }
 
 #[test]
