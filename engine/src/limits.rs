@@ -66,7 +66,7 @@ pub const OPEN_SEGMENTS_MAX: usize = 1024;
 pub const SYNC_ALL_MIN: usize = 256;
 
 /// Runs being read from segments at a time. Few, for the same reason.
-pub const READS_IN_FLIGHT_MAX: usize = 4;
+pub const READS_IN_FLIGHT_MAX: usize = 8;
 
 /// While something is appended, runs are read one after the other, and so many bytes at a time: an append waits for no more than
 /// that before it is the device's turn.
@@ -76,7 +76,7 @@ pub const COLD_READ_BYTES: usize = 128 << 10;
 pub const APPENDING_US: u64 = 10_000;
 
 /// So many runs behind the one that somebody came to the front of are read ahead.
-pub const RUNS_AHEAD: usize = 2;
+pub const RUNS_AHEAD: usize = 4;
 
 /// Runs read from segments are kept up to these bytes, for readers that follow each other.
 pub const RUN_CACHE_BYTES_MAX: usize = 16 << 20;

@@ -16,7 +16,7 @@ use crate::floor::running::Running;
 use crate::load::work::{Load, Protocol};
 
 /// `memory_bytes` of a broker that was told nothing, for each core.
-const MEMORY_BYTES: u64 = 128 << 20;
+const MEMORY_BYTES: u64 = 112 << 20;
 
 enum Kind {
     Own { broker: Broker, cores: u64 },

@@ -41,7 +41,7 @@ fn settings_follow_from_figures() {
     );
     assert!(text.contains("20 times slower") && text.contains("120 us"), "{text}");
     let calm = config::text(&probe(1.5, "/sys/q"));
-    assert!(calm.contains("# the default: memory_bytes = \"128 MiB\""), "{calm}");
+    assert!(calm.contains("# the default: memory_bytes = \"112 MiB\""), "{calm}");
 }
 
 #[test]

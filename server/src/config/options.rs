@@ -141,7 +141,7 @@ pub static OPTIONS: &[Opt] = &[
     Opt {
         name: "memory_bytes",
         unit: "bytes",
-        default: "128 MiB",
+        default: "112 MiB",
         meaning: "Memory for each core: half is for records, on their way, recent or read; the rest is for connections, state and what the allocator cannot use.",
         flag: None,
         field: Field::U64(|config| &mut config.memory_bytes, 32 * MIB, 1 << 40),
