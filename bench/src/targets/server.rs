@@ -14,9 +14,7 @@ use crate::failure::Failure;
 use crate::floor::disk::Keep;
 use crate::floor::running::Running;
 use crate::load::work::{Load, Protocol};
-
-/// `memory_bytes` of a broker that was told nothing, for each core.
-const MEMORY_BYTES: u64 = 112 << 20;
+use crate::tune::MEMORY_DEFAULT;
 
 enum Kind {
     Own { broker: Broker, cores: u64 },
@@ -99,7 +97,7 @@ impl Server {
     pub fn memory(&self) -> Option<Memory> {
         let Kind::Own { broker, cores } = &self.0 else { return None };
         let resident_bytes = broker.group().peak_bytes();
-        Some(Memory { resident_bytes, limit_bytes: MEMORY_BYTES * cores })
+        Some(Memory { resident_bytes, limit_bytes: MEMORY_DEFAULT * cores })
     }
 
     /// One number of ours, as its admin page shows it; 0 of others.

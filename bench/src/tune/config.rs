@@ -10,7 +10,8 @@ const JOURNAL_DEFAULT: u64 = 64 * MIB;
 const JOURNAL_MAX: u64 = 1024 * MIB;
 /// A journal file should last so long at full speed, because its end means a checkpoint.
 const JOURNAL_SECONDS: f64 = 0.5;
-const MEMORY_DEFAULT: u64 = 112 * MIB;
+/// `memory_bytes` of a broker that was told nothing, for each core.
+pub const MEMORY_DEFAULT: u64 = 112 * MIB;
 const MEMORY_MAX: u64 = 1024 * MIB;
 /// Records may take this part of the machine's memory.
 const MEMORY_PART: u64 = 8;

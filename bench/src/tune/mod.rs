@@ -20,6 +20,8 @@ use crate::failure::Failure;
 use crate::histogram::median;
 use crate::output;
 
+pub use config::MEMORY_DEFAULT;
+
 /// No probe is longer.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 

@@ -10,6 +10,23 @@ use crate::shard::rig::{Rig, Scratch};
 use crate::shard::tests::{LOG, OTHER, open_with_small_segments};
 use crate::types::Ticket;
 
+/// Worth while when half of what may be compacted never was; only full segments are sealed.
+const RULES: Compaction = Compaction {
+    dirty_ratio_min: 0.5,
+    lag_ms_min: 0,
+    lag_ms_max: u64::MAX,
+    sealed_after_ms: u64::MAX,
+    deletions_kept_ms: 0,
+    codecs: Codecs::NONE,
+};
+
+/// Steps until no compaction is under way.
+fn finish(rig: &mut Rig) {
+    while rig.shards[0].is_compacting() {
+        rig.settle();
+    }
+}
+
 fn keyed(rig: &mut Rig, key: &str, value: &[u8], request: u64) {
     let mut builder = BatchBuilder::new(request as i64);
     builder.push(request as i64, Some(key.as_bytes()), Some(value), &[]);
@@ -34,21 +51,11 @@ fn compaction_keeps_the_last_record_of_each_key_at_its_offset_and_gives_the_room
     drop(rig);
     let mut rig = open();
     let before = rig.shards[0].retained().records_bytes;
-    let rules = Compaction {
-        dirty_ratio_min: 0.5,
-        lag_ms_min: 0,
-        lag_ms_max: u64::MAX,
-        sealed_after_ms: u64::MAX,
-        deletions_kept_ms: 0,
-        codecs: crate::segment::compact::Codecs::NONE,
-    };
-    assert!(rig.shards[0].compact(LOG, rules, rig.now));
-    while rig.shards[0].is_compacting() {
-        rig.settle();
-    }
+    assert!(rig.shards[0].compact(LOG, RULES, rig.now));
+    finish(&mut rig);
     let after = rig.shards[0].retained().records_bytes;
     assert!(after * 4 < before, "{before} bytes before, {after} after");
-    assert!(!rig.shards[0].compact(LOG, rules, rig.now), "nothing is left to compact");
+    assert!(!rig.shards[0].compact(LOG, RULES, rig.now), "nothing is left to compact");
     let expect = |rig: &mut Rig| {
         let found = rig.read_all(LOG, 0);
         for record in last.values() {
@@ -79,14 +86,7 @@ fn a_small_log_is_compacted_once_its_records_are_old() {
     for request in 0..300 {
         keyed(&mut rig, &format!("key {}", request % 7), &[request as u8], request);
     }
-    let rules = Compaction {
-        dirty_ratio_min: 0.5,
-        lag_ms_min: 0,
-        lag_ms_max: u64::MAX,
-        sealed_after_ms: 1000,
-        deletions_kept_ms: 0,
-        codecs: Codecs::NONE,
-    };
+    let rules = Compaction { sealed_after_ms: 1000, ..RULES };
     let ask = |rig: &mut Rig| {
         let begun = rig.shards[0].compact(LOG, rules, rig.now);
         for _ in 0..20 {
@@ -127,18 +127,8 @@ fn small_segments_become_one_and_what_a_crash_leaves_of_them_goes() {
         files
     };
     let compact = |rig: &mut Rig| {
-        let rules = Compaction {
-            dirty_ratio_min: 0.5,
-            lag_ms_min: 0,
-            lag_ms_max: u64::MAX,
-            sealed_after_ms: u64::MAX,
-            deletions_kept_ms: 0,
-            codecs: Codecs::NONE,
-        };
-        assert!(rig.shards[0].compact(LOG, rules, rig.now));
-        while rig.shards[0].is_compacting() {
-            rig.settle();
-        }
+        assert!(rig.shards[0].compact(LOG, RULES, rig.now));
+        finish(rig);
     };
     let mut rig = open();
     rig.shards[0].create(LOG);
@@ -203,9 +193,7 @@ fn what_is_not_needed_goes_and_what_is_stays_at_its_offset() {
     assert!(!rig.shards[0].drop_records(LOG, Dropping { share_min: 1.0, ..dropping() }, now));
     assert!(rig.shards[0].drop_records(LOG, dropping(), now));
     assert!(!rig.shards[0].drop_records(LOG, dropping(), now), "one at a time");
-    while rig.shards[0].is_compacting() {
-        rig.settle();
-    }
+    finish(&mut rig);
     let after = rig.shards[0].retained().records_bytes;
     assert!(after * 4 < before, "{before} bytes before, {after} after");
     assert!(!rig.shards[0].drop_records(LOG, dropping(), now), "nothing is left to drop");
@@ -273,9 +261,7 @@ fn what_a_compaction_leaves_is_gone_before_the_next_begins() {
     let mut begun = 0;
     while rig.shards[0].drop_records(LOG, dropping(), rig.now) {
         begun += 1;
-        while rig.shards[0].is_compacting() {
-            rig.settle();
-        }
+        finish(&mut rig);
     }
     assert_eq!((begun, rig.shards[0].failure()), (1, None));
     assert!(rig.shards[0].retained().records_bytes < before - 300_000);
@@ -305,9 +291,7 @@ fn nothing_goes_before_what_says_that_it_may_is_durable() {
     assert_eq!(shard.retained().records_bytes, before);
     let (token, op) = held.expect("the frame is on its way");
     shard.complete(Disk::Machine.execute(token, op));
-    while rig.shards[0].is_compacting() {
-        rig.settle();
-    }
+    finish(&mut rig);
     assert!(rig.shards[0].retained().records_bytes < before - 500_000);
     assert!(rig.read_all(LOG, 0)[0].0 >= 26);
 }
